@@ -1,0 +1,1 @@
+"""See spec/ and the module docstrings inside."""
