@@ -1,0 +1,121 @@
+"""Options that every command has, and the object that commands receive: home, passphrase, output.
+
+Source: design §7 (precedence: flag, ASSET_BRIDGE_*, file) and §8. A passphrase comes from a prompt, a file or a file descriptor;
+never from an argument or an environment variable.
+"""
+
+from __future__ import annotations
+
+import functools
+import getpass
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from asset_bridge.cli.output import ProgressBars, clean, jsonable
+from asset_bridge.errors import InputError
+
+MAX_PASSPHRASE_BYTES = 1024
+
+
+class App:
+    """What a command works with. Holds no secret longer than the call that asked for it."""
+
+    def __init__(self, home: Path, as_json: bool, passphrase_file: Path | None, passphrase_fd: int | None) -> None:
+        self.home = home
+        self.as_json = as_json
+        self._file, self._fd = passphrase_file, passphrase_fd
+        self._kept: bytes | None = None
+        self.progress = ProgressBars(quiet=as_json)
+
+    def passphrase(self, *, confirm: bool = False) -> bytes:
+        """The keystore's passphrase, read once from file, descriptor or prompt.
+
+        Raises:
+            InputError(cli.passphrase): empty, too long, or no terminal to ask on.
+        """
+        if self._kept is None:
+            self._kept = self._read(confirm)
+        return self._kept
+
+    def _read(self, confirm: bool) -> bytes:
+        if self._file is not None:
+            value = self._file.read_bytes()
+        elif self._fd is not None:
+            with os.fdopen(self._fd, "rb", closefd=False) as source:
+                value = source.read(MAX_PASSPHRASE_BYTES + 2)
+        elif sys.stdin.isatty():
+            value = getpass.getpass("Passphrase of this home: ").encode()
+            if confirm and getpass.getpass("The same again: ").encode() != value:
+                raise InputError("cli.passphrase", "the two passphrases differ", hint="run the command again")
+        else:
+            raise InputError(
+                "cli.passphrase",
+                "no terminal to ask for the passphrase",
+                hint="give --passphrase-file FILE or --passphrase-fd N",
+            )
+        value = value.rstrip(b"\r\n")
+        if not value or len(value) > MAX_PASSPHRASE_BYTES:
+            raise InputError("cli.passphrase", "the passphrase is empty or longer than 1,024 bytes")
+        return value
+
+    def note(self, text: str) -> None:
+        """A line for the person, on stderr."""
+        if not self.as_json:
+            self.progress.close()
+            click.echo(clean(text), err=True)
+
+    def result(self, data: Any, lines: list[str], *, next_command: str = "") -> None:
+        """The command's result: `data` with --json, else `lines` and the command that comes next."""
+        self.progress.close()
+        if self.as_json:
+            body = jsonable(data)
+            if isinstance(body, dict) and next_command:
+                body = {**body, "next": next_command}
+            click.echo(json.dumps(body, indent=2))
+            return
+        for line in lines:
+            click.echo(clean(line))
+        if next_command:
+            click.echo(f"\nnext: {clean(next_command)}")
+
+    def command(self, rest: str) -> str:
+        """`asset-bridge REST` as this person must type it: with --home where it is not the default."""
+        given = "" if self.home == default_home() else f" --home {self.home}"
+        return f"asset-bridge {rest}{given}"
+
+
+def default_home() -> Path:
+    """ASSET_BRIDGE_HOME, else ~/.asset-bridge."""
+    return Path(os.environ.get("ASSET_BRIDGE_HOME") or Path.home() / ".asset-bridge").expanduser().absolute()
+
+
+Command = Callable[..., None]
+
+
+def common(function: Command) -> Command:
+    """Add --home, --json and the passphrase options; the command is called as `function(app, …)`."""
+    path = click.Path(path_type=Path)
+
+    @click.option("--home", type=path, help="Folder with keys and settings [ASSET_BRIDGE_HOME, ~/.asset-bridge].")
+    @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
+    @click.option("--passphrase-file", type=path, help="Read the passphrase from a file.")
+    @click.option("--passphrase-fd", type=int, help="Read the passphrase from an open file descriptor.")
+    @functools.wraps(function)
+    def wrapped(
+        *, home: Path | None, as_json: bool, passphrase_file: Path | None, passphrase_fd: int | None, **rest: Any
+    ) -> None:
+        named = os.environ.get("ASSET_BRIDGE_PASSPHRASE_FILE")
+        file = passphrase_file or (Path(named) if named and passphrase_fd is None else None)
+        app = App((home or default_home()).expanduser().absolute(), as_json, file, passphrase_fd)
+        try:
+            function(app, **rest)
+        finally:
+            app.progress.close()
+
+    return wrapped
