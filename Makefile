@@ -1,0 +1,36 @@
+# The two commands that a newcomer needs are `make demo` and `make test`; each makes what it needs first.
+PYTHON ?= python3
+VENV := .venv/bin
+
+.PHONY: help setup demo test check format lock clean
+
+help:
+	@echo "make demo                  the whole trade on synthetic health data, on this machine"
+	@echo "make demo DATA=path        the same with a file or folder of yours"
+	@echo "make test                  all tests at quick depth (at most 15 minutes on 2 cores)"
+	@echo "make test ROOM=tests/unit/sealing DEPTH=deep    one room, with the large counts"
+	@echo "make check                 style, types, layers, frozen formats, true docs (under a minute)"
+	@echo "make setup                 only .venv and the development chain"
+	@echo "make format                lay out the Python files"
+	@echo "make lock                  write requirements.lock anew"
+
+setup:
+	@$(PYTHON) tools/setup.py
+
+demo: setup
+	@$(VENV)/asset-bridge demo $(if $(DATA),--data "$(DATA)")
+
+test: setup
+	@DEPTH="$(or $(DEPTH),quick)" $(VENV)/python tools/test.py $(ROOM)
+
+check: setup
+	@$(VENV)/python tools/check.py
+
+format: setup
+	@$(VENV)/ruff format . && $(VENV)/ruff check --fix .
+
+lock: setup
+	@$(VENV)/python tools/lock.py
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

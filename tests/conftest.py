@@ -1,0 +1,127 @@
+"""What every test may rely on: tools that are looked up once, and no silent skips.
+
+A test says what it needs with a marker (`needs_anvil`, `needs_umbral_pre`, `needs_vectors`). Where that is absent
+the test is skipped and the reason printed; with CI=true it fails instead, whoever asked for the skip.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import platform
+import sys
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.support import minutes
+from tests.support.depth import depths_read
+from tools.anvil import AnvilMissingError, find_anvil
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# The same examples on every run, no time limit per example: a slow machine is not a failing test.
+settings.register_profile("project", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("project")
+
+
+def vectors_folder() -> Path:
+    """The published vectors: the environment's folder, else the one beside the checkout."""
+    named = os.environ.get("ASSET_BRIDGE_VECTORS")
+    return Path(named) if named else ROOT.parent / "shared" / "vectors"
+
+
+def missing_anvil() -> str | None:
+    """Why there is no development chain, or None."""
+    try:
+        return None if find_anvil() else "no anvil: run make setup"
+    except AnvilMissingError as error:
+        return str(error)
+
+
+def missing_umbral_pre() -> str | None:
+    """Why there is no umbral-pre, or None."""
+    if importlib.util.find_spec("umbral_pre"):
+        return None
+    return f"umbral-pre has no wheel for Python {platform.python_version()} on {sys.platform} {platform.machine()}"
+
+
+def missing_vectors() -> str | None:
+    """Why there are no published vectors, or None."""
+    folder = vectors_folder()
+    return None if folder.is_dir() else f"no published vectors in {folder}: set ASSET_BRIDGE_VECTORS"
+
+
+NEEDS: dict[str, Callable[[], str | None]] = {
+    "needs_anvil": missing_anvil,
+    "needs_umbral_pre": missing_umbral_pre,
+    "needs_vectors": missing_vectors,
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what this machine cannot run, with the reason."""
+    reasons = {marker: missing() for marker, missing in NEEDS.items()}
+    for item in items:
+        for marker, reason in reasons.items():
+            if reason and item.get_closest_marker(marker):
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """With CI=true turn every skip into a failure that says what was missing."""
+    report = yield
+    if report.skipped and os.environ.get("CI") == "true":
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid}: skipped where CI=true allows no skip: {reason}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """The same for a whole file that asks to be skipped."""
+    report = yield
+    if report.skipped and os.environ.get("CI") == "true":
+        report.outcome = "failed"
+        report.longrepr = f"{collector.nodeid}: skipped where CI=true allows no skip: {report.longrepr}"
+    return report
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Count each test's time for the table at the end."""
+    minutes.count(report)
+
+
+def pytest_sessionfinish() -> None:
+    """Leave the figures where tools/test.py asks for them (deep runs)."""
+    if where := os.environ.get("ASSET_BRIDGE_RUN_FIGURES"):
+        Path(where).write_text(json.dumps(minutes.figures(depths_read)))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the minutes per folder of tests/."""
+    for line in minutes.table():
+        terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="session")
+def vectors_dir() -> Path:
+    """The folder of published vectors (mark the test `needs_vectors`)."""
+    return vectors_folder()
+
+
+@pytest.fixture(scope="session")
+def anvil_path() -> Path:
+    """The development chain's program (mark the test `needs_anvil`)."""
+    found = find_anvil()
+    assert found is not None, "mark this test needs_anvil"
+    return found

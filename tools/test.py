@@ -1,0 +1,106 @@
+"""Run the tests: `make test`, `make test ROOM=tests/unit/sealing`, `make test DEPTH=deep [ROOM=…]`.
+
+Quick depth is one pytest run. Deep runs one pytest a folder, keeps what is done in .cache/deep/, goes on from there
+when it is started again at the same commit, and writes docs/reference/deep-runs.md.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "reference" / "deep-runs.md"
+CACHE = ROOT / ".cache" / "deep"
+NO_TESTS = 5  # pytest's exit status when a folder holds none
+
+
+def main(rooms: list[str]) -> int:
+    """Run the tests of `rooms`, or all; the exit status is pytest's."""
+    depth = os.environ.get("DEPTH", "quick")
+    if depth not in ("quick", "deep"):
+        print(f"test: error: DEPTH is {depth}, it must be quick or deep", file=sys.stderr)
+        return 2
+    for room in rooms:
+        if not (ROOT / room.split("::")[0]).exists():
+            print(
+                f"test: error: ROOM {room} does not exist; a room is a folder such as tests/unit/sealing",
+                file=sys.stderr,
+            )
+            return 2
+    return run_deep(rooms) if depth == "deep" else pytest(rooms)
+
+
+def pytest(rooms: list[str], **more: str) -> int:
+    """One pytest run, shown as it goes."""
+    environment = {**os.environ, **more}
+    return subprocess.run([sys.executable, "-m", "pytest", *rooms], cwd=ROOT, env=environment).returncode
+
+
+def run_deep(rooms: list[str]) -> int:
+    """Run each folder with the large counts, those still missing at this commit, and write the page."""
+    commit = git("rev-parse", "--short=12", "HEAD")
+    if git("status", "--porcelain", "--untracked-files=no"):
+        commit += "+changes"
+    CACHE.mkdir(parents=True, exist_ok=True)
+    status = 0
+    for folder in folders(rooms):
+        done = CACHE / f"{commit}-{folder.replace('/', '-')}.json"
+        if done.exists() and not commit.endswith("+changes"):
+            print(f"deep: {folder} is done at {commit}", flush=True)
+            continue
+        print(f"deep: {folder}", flush=True)
+        figures = CACHE / "running.json"
+        figures.unlink(missing_ok=True)
+        result = pytest([folder], ASSET_BRIDGE_RUN_FIGURES=str(figures))
+        if result == NO_TESTS:
+            continue
+        status = status or result
+        row = {"folder": folder, "commit": commit, "machine": machine(), **json.loads(figures.read_text())}
+        record(row)
+        if result == 0:
+            done.write_text(json.dumps(row))
+    return status
+
+
+def folders(rooms: list[str]) -> list[str]:
+    """The folders of tests/ that are run one by one."""
+    tops = [ROOT / room for room in rooms] or [ROOT / "tests"]
+    found = {path.parent.relative_to(ROOT) for top in tops for path in top.rglob("test_*.py")}
+    return sorted({"/".join(path.parts[:3]) for path in found}) or rooms
+
+
+def record(row: dict[str, object]) -> None:
+    """Put one row into the page, in place of an older one of the same folder."""
+    head = [
+        "# Deep runs",
+        "",
+        "Written by `make test DEPTH=deep`; one row a folder, the latest run. Counts are those of `tests/depth.toml`.",
+        "",
+        "| folder | commit | machine | passed | failed | skipped | seconds | counts |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    old = PAGE.read_text().splitlines()[len(head) :] if PAGE.exists() else []
+    counts = ", ".join(f"{name} {count}" for name, count in dict(row.pop("counts")).items())  # type: ignore[call-overload]
+    line = "| " + " | ".join(str(value) for value in [*row.values(), counts]) + " |"
+    kept = [other for other in old if not other.startswith(f"| {row['folder']} |")]
+    PAGE.parent.mkdir(parents=True, exist_ok=True)
+    PAGE.write_text("\n".join([*head, *sorted([*kept, line])]) + "\n")
+
+
+def machine() -> str:
+    """What the run ran on, without its name."""
+    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+
+
+def git(*arguments: str) -> str:
+    """The answer of a git command."""
+    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
