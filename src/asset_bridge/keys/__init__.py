@@ -1,1 +1,1 @@
-"""See spec/ and the module docstrings inside."""
+"""Keys: derivation from seeds, the curve, signatures, HPKE envelopes, the file key. Rules: spec/keys.md."""

@@ -1,0 +1,231 @@
+"""The curve: secret scalars that cannot be computed with by accident, and canonical points.
+
+Implements spec/keys.md K2-K6 over libsecp256k1 (coincurve's own cffi binding).
+Promises: a `SecretScalar` has no arithmetic operator, shows nothing in `repr`, cannot be pickled or hashed; the only
+library calls that see one are `secp256k1_ecdh` with a callback that returns the raw coordinates,
+`secp256k1_ec_pubkey_create`, `secp256k1_ec_seckey_*` and (in signing) `secp256k1_ecdsa_sign_recoverable`, all
+constant-time; an inverse is taken of a blinded value. Points have one encoding, 33 bytes compressed.
+Does not promise: that Python erases a secret from memory, or that the interpreter's own copying is constant-time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from typing import Any, NoReturn
+
+from coincurve._libsecp256k1 import ffi, lib
+from coincurve.context import GLOBAL_CONTEXT
+
+from asset_bridge.errors import DefectError, TamperedError
+from asset_bridge.keys.checks import POINT_BYTES, fixed, unsigned
+
+ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141  # SEC 2 v2, §2.4.1
+SCALAR_BYTES = 32
+WIDE_BYTES = 48  # 384 bits mod n: bias below 2^-128
+
+_CTX = GLOBAL_CONTEXT.ctx
+_COMPRESSED, _UNCOMPRESSED = 258, 2  # SECP256K1_EC_COMPRESSED, SECP256K1_EC_UNCOMPRESSED (secp256k1.h)
+_ONE = (1).to_bytes(SCALAR_BYTES, "big")
+_TWO_256 = ((1 << 256) % ORDER).to_bytes(SCALAR_BYTES, "big")
+_new, _buffer = ffi.new, ffi.buffer
+
+
+@ffi.callback("int(unsigned char *, unsigned char *, unsigned char *, void *)")  # type: ignore[untyped-decorator]
+def _raw_coordinates(out: Any, x: Any, y: Any, _data: Any) -> int:
+    ffi.memmove(out, x, 32)
+    ffi.memmove(out + 32, y, 32)
+    return 1
+
+
+def _add_bytes(value: bytes, tweak: bytes) -> bytes:
+    out = _new("unsigned char[32]", value)
+    if not lib.secp256k1_ec_seckey_tweak_add(_CTX, out, tweak):
+        raise DefectError("keys.curve", "a sum of scalars is zero or an operand is out of range")
+    return bytes(_buffer(out))
+
+
+def _multiply_bytes(value: bytes, tweak: bytes) -> bytes:
+    out = _new("unsigned char[32]", value)
+    if not lib.secp256k1_ec_seckey_tweak_mul(_CTX, out, tweak):
+        raise DefectError("keys.curve", "a product of scalars has an operand out of range")
+    return bytes(_buffer(out))
+
+
+class Point:
+    """A point of the curve other than infinity. Public; equal when its 33 bytes are equal."""
+
+    __slots__ = ("_encoded", "_raw")
+
+    def __init__(self, raw: Any, encoded: bytes | None = None) -> None:
+        self._raw = raw
+        self._encoded = encoded
+
+    @classmethod
+    def from_bytes(cls, encoded: bytes) -> Point:
+        """Parse the 33-byte compressed form; TamperedError(keys.point) for anything else."""
+        raw = _new("secp256k1_pubkey *")
+        if not isinstance(encoded, bytes) or len(encoded) != POINT_BYTES:
+            raise TamperedError("keys.point", "a point must have exactly 33 bytes, compressed")
+        if not lib.secp256k1_ec_pubkey_parse(_CTX, raw, encoded, POINT_BYTES):
+            raise TamperedError("keys.point", "33 bytes are not a point of the curve")
+        return cls(raw, encoded)
+
+    def to_bytes(self) -> bytes:
+        """The 33-byte compressed form."""
+        if self._encoded is None:
+            self._encoded = self._serialize(POINT_BYTES, _COMPRESSED)
+        return self._encoded
+
+    def to_uncompressed_bytes(self) -> bytes:
+        """04 ‖ x ‖ y, 65 bytes; an account's address is taken from the last 64."""
+        return self._serialize(65, _UNCOMPRESSED)
+
+    def _serialize(self, length_bytes: int, flag: int) -> bytes:
+        out = _new("unsigned char[]", length_bytes)
+        lib.secp256k1_ec_pubkey_serialize(_CTX, out, _new("size_t *", length_bytes), self._raw, flag)
+        return bytes(_buffer(out))
+
+    @property
+    def raw(self) -> Any:
+        """The library's own struct; read-only, for this room."""
+        return self._raw
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Point) and self.to_bytes() == other.to_bytes()
+
+    def __hash__(self) -> int:
+        return hash(self.to_bytes())
+
+    def __repr__(self) -> str:
+        return f"Point({self.to_bytes().hex()})"
+
+
+class SecretScalar:
+    """A secret number in 1..n-1. No operators: the functions below are the only ones that take it."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: bytes) -> None:
+        if not isinstance(value, bytes) or len(value) != SCALAR_BYTES:
+            raise TamperedError("keys.scalar", "a scalar must have exactly 32 bytes")
+        if not lib.secp256k1_ec_seckey_verify(_CTX, value):
+            raise TamperedError("keys.scalar", "a scalar must be at least 1 and below the order of the curve")
+        self._value = value
+
+    @classmethod
+    def from_bytes(cls, value: bytes) -> SecretScalar:
+        """The canonical 32-byte form, big-endian; TamperedError(keys.scalar) for 0 and for n and above."""
+        return cls(value)
+
+    @classmethod
+    def from_wide(cls, value: bytes) -> SecretScalar:
+        """48 uniform bytes reduced mod n, without a branch on the value (K3)."""
+        wide = fixed("wide", value, WIDE_BYTES)
+        try:
+            return cls(_add_bytes(_multiply_bytes(bytes(16) + wide[:16], _TWO_256), wide[16:]))
+        except DefectError:  # a zero upper part, a lower part of n or more: one value in 2^127
+            return cls((int.from_bytes(wide, "big") % ORDER).to_bytes(SCALAR_BYTES, "big"))
+
+    @classmethod
+    def from_digest(cls, digest: bytes) -> SecretScalar:
+        """(digest mod (n-1)) + 1: Umbral's digest-to-scalar for a digest of secrets (R3)."""
+        try:
+            return cls(_add_bytes(fixed("digest", digest, SCALAR_BYTES), _ONE))
+        except DefectError:  # 0, n-1 and above: one digest in 2^127
+            return cls((int.from_bytes(digest, "big") % (ORDER - 1) + 1).to_bytes(SCALAR_BYTES, "big"))
+
+    def to_secret_bytes(self) -> bytes:
+        """The 32 secret bytes, for sealing and for the functions of this room only."""
+        return self._value
+
+    def public_key(self) -> Point:
+        """secret · G."""
+        raw = _new("secp256k1_pubkey *")
+        lib.secp256k1_ec_pubkey_create(_CTX, raw, self._value)
+        return Point(raw)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SecretScalar) and hmac.compare_digest(self._value, other._value)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return "SecretScalar(hidden)"
+
+    def __reduce__(self) -> NoReturn:
+        raise DefectError("keys.secret-copied", "a secret scalar must not be pickled or copied")
+
+
+def shared_point(secret: SecretScalar, point: Point) -> Point:
+    """secret · point, constant-time (ECDH without its hash)."""
+    out = _new("unsigned char[]", 65)
+    out[0] = 4
+    if not lib.secp256k1_ecdh(_CTX, out + 1, point.raw, secret.to_secret_bytes(), _raw_coordinates, ffi.NULL):
+        raise DefectError("keys.curve", "the curve library refused a valid scalar")
+    raw = _new("secp256k1_pubkey *")
+    lib.secp256k1_ec_pubkey_parse(_CTX, raw, out, 65)
+    return Point(raw)
+
+
+def secret_add(left: SecretScalar, right: SecretScalar) -> SecretScalar:
+    """left + right mod n; DefectError(keys.curve) if the sum is zero."""
+    return SecretScalar(_add_bytes(left.to_secret_bytes(), right.to_secret_bytes()))
+
+
+def secret_subtract(left: SecretScalar, right: SecretScalar) -> SecretScalar:
+    """left - right mod n; DefectError(keys.curve) if they are equal."""
+    negated = _new("unsigned char[32]", right.to_secret_bytes())
+    lib.secp256k1_ec_seckey_negate(_CTX, negated)
+    return SecretScalar(_add_bytes(left.to_secret_bytes(), bytes(_buffer(negated))))
+
+
+def secret_multiply(left: SecretScalar, right: SecretScalar) -> SecretScalar:
+    """left · right mod n."""
+    return SecretScalar(_multiply_bytes(left.to_secret_bytes(), right.to_secret_bytes()))
+
+
+def secret_scale(secret: SecretScalar, public: int) -> SecretScalar:
+    """secret · public mod n, `public` in 1..n-1."""
+    return SecretScalar(_multiply_bytes(secret.to_secret_bytes(), unsigned("scalar", public, SCALAR_BYTES)))
+
+
+def secret_inverse(secret: SecretScalar) -> SecretScalar:
+    """1 / secret mod n. The variable-time inversion sees only secret · blind, which tells nothing about secret (K4)."""
+    value = secret.to_secret_bytes()
+    blind = SecretScalar.from_wide(hmac.digest(value, b"asset-bridge/1/inverse-blind", hashlib.sha512)[:WIDE_BYTES])
+    blinded = int.from_bytes(_multiply_bytes(value, blind.to_secret_bytes()), "big")
+    inverse = pow(blinded, -1, ORDER).to_bytes(SCALAR_BYTES, "big")
+    return SecretScalar(_multiply_bytes(inverse, blind.to_secret_bytes()))
+
+
+def multiply_public(point: Point, scalar: int) -> Point:
+    """scalar · point in variable time: for scalars that everybody may know, 1..n-1."""
+    raw = _new("secp256k1_pubkey *", point.raw[0])
+    if not lib.secp256k1_ec_pubkey_tweak_mul(_CTX, raw, unsigned("scalar", scalar, SCALAR_BYTES)):
+        raise TamperedError("keys.scalar", "a scalar must be at least 1 and below the order of the curve")
+    return Point(raw)
+
+
+def public_times_base(scalar: int) -> Point:
+    """scalar · G for a scalar that everybody may know, 1..n-1; TamperedError(keys.scalar) otherwise."""
+    raw = _new("secp256k1_pubkey *")
+    if not lib.secp256k1_ec_pubkey_create(_CTX, raw, unsigned("scalar", scalar, SCALAR_BYTES)):
+        raise TamperedError("keys.scalar", "a scalar must be at least 1 and below the order of the curve")
+    return Point(raw)
+
+
+def add_points(*points: Point) -> Point:
+    """The sum; TamperedError(keys.point) when it is infinity, which honest values never give."""
+    raw = _new("secp256k1_pubkey *")
+    if not lib.secp256k1_ec_pubkey_combine(_CTX, raw, [point.raw for point in points], len(points)):
+        raise TamperedError("keys.point", "points add up to infinity")
+    return Point(raw)
+
+
+def same_point(left: Point, right: Point) -> bool:
+    """Equality without encoding both sides."""
+    return bool(lib.secp256k1_ec_pubkey_cmp(_CTX, left.raw, right.raw) == 0)
+
+
+GENERATOR = public_times_base(1)
