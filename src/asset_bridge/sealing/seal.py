@@ -128,7 +128,7 @@ class Sealer:
     def _run(self, plaintext: _Plaintext) -> Iterator[bytearray]:
         builder = FileDagBuilder(leaf_bytes=self._parameters.segment_bytes)
         in_flight: deque[Future[tuple[bytearray, bytes]]] = deque()
-        window = self._workers + 1
+        window = self._workers * 2 + 1
         # A buffer is filled again only after the segment made from it came out, window turns earlier.
         buffers = [bytearray(self._parameters.payload_bytes) for _ in range(min(window, self._segment_count))]
         with ThreadPoolExecutor(self._workers, thread_name_prefix="sealing") as pool:
