@@ -140,10 +140,11 @@ class NodeFile:
         try:
             kind, home, salt = values.pop("kind"), values.pop("home"), bytes.fromhex(values.pop("salt")[2:])
             stake_wei = int(values.pop("stake_wei", "0"))
-            lists = {key: tuple(str(item) for item in values.pop(key, [])) for key in ("writers", "webhooks")}
+            writers = tuple(str(item) for item in values.pop("writers", []))
+            webhooks = tuple(str(item) for item in values.pop("webhooks", []))
         except (KeyError, ValueError) as error:
             raise InputError("nodes.file", f"{path} lacks or misspells {error}") from None
         if kind not in KINDS or len(salt) != 32:
             raise InputError("nodes.file", f"{path}: kind must be one of {', '.join(KINDS)}, salt 32 bytes")
         home_path = Path(home) if Path(home).is_absolute() else folder / home
-        return cls(folder, kind, home_path, salt, stake_wei=stake_wei, **lists, **values)
+        return cls(folder, kind, home_path, salt, stake_wei=stake_wei, writers=writers, webhooks=webhooks, **values)
