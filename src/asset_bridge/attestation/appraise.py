@@ -138,6 +138,8 @@ def _machine(policy: Policy, claims: Claims) -> Iterator[Refusal]:
     simulated_ok = policy.allow_simulated and claims.binding.chain_id in DEVELOPMENT_CHAIN_IDS
     if claims.tier == Tier.SIMULATED and not simulated_ok:
         yield Refusal.SIMULATED
+    elif claims.tier == Tier.SIMULATED and claims.report.root != policy.simulated_root_digest:
+        yield Refusal.ROOT
     if claims.tier == Tier.BOOT_ONLY and not policy.allow_boot_only:
         yield Refusal.BOOT_ONLY
     report = claims.report

@@ -58,7 +58,10 @@ class Tcb:
 
 @dataclass(frozen=True, slots=True)
 class VendorReport:
-    """What a verifier read in evidence whose signatures it has checked. Times are Unix seconds, 0 where the vendor gives none."""
+    """What a verifier read in evidence whose signatures it has checked. Times are Unix seconds, 0 where the vendor gives none.
+
+    `root` is SHA-256 of the root certificate (DER) that the evidence leads to.
+    """
 
     product: str
     signed_body: bytes
@@ -73,6 +76,7 @@ class VendorReport:
     made_at: int = 0
     not_after: int = 0
     signer: str = ""
+    root: bytes = b""
     tier: Tier = Tier.HARDWARE
 
 

@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
 from asset_bridge.attestation.claims import KINDS
 from asset_bridge.attestation.configuration import ATTESTED_VIEW, OPERATOR_VIEW, Endpoint
 from asset_bridge.errors import InputError
@@ -43,7 +46,7 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Everything that `appraise` and `choose_nodes` ask. Ids have 32 bytes, addresses 20."""
+    """Everything that `appraise` and `choose_nodes` ask. Ids have 32 bytes, addresses 20; `simulated_root` is PEM."""
 
     chain_id: int
     threshold: int = 2
@@ -51,6 +54,7 @@ class Policy:
     max_age_seconds: int = DEFAULT_MAX_AGE_SECONDS
     chain_view: str = ATTESTED_VIEW
     allow_simulated: bool = False
+    simulated_root: bytes | None = None
     allow_boot_only: bool = False
     any_platform: bool = False
     spread: Spread = field(default_factory=Spread)
@@ -70,9 +74,18 @@ class Policy:
             raise refused_policy("max_age_seconds must be positive and chain_id must not be negative")
         if self.allow_simulated and self.chain_id not in DEVELOPMENT_CHAIN_IDS:
             raise refused_policy("allow_simulated is for the development chains 31337 and 1337 only")
+        if self.allow_simulated != (self.simulated_root is not None):
+            raise refused_policy("[simulated] root_certificate belongs to allow_simulated = true, and only to it")
+        if self.simulated_root is not None:
+            _root_digest(self.simulated_root)
         names = [rule.name for rule in self.vendors]
         if len(set(names)) != len(names) or not set(names) <= VENDOR_NAMES:
             raise refused_policy("a vendor is named twice or unknown")
+
+    @property
+    def simulated_root_digest(self) -> bytes | None:
+        """SHA-256 of the simulator's root certificate (DER), where simulated evidence is allowed."""
+        return _root_digest(self.simulated_root) if self.simulated_root is not None else None
 
     @property
     def names_nobody(self) -> bool:
@@ -82,6 +95,13 @@ class Policy:
     def vendor(self, name: str) -> VendorRule | None:
         """The rule of a vendor, if it is named."""
         return next((rule for rule in self.vendors if rule.name == name), None)
+
+
+def _root_digest(pem: bytes) -> bytes:
+    try:
+        return x509.load_pem_x509_certificate(pem).fingerprint(hashes.SHA256())
+    except ValueError:
+        raise refused_policy("[simulated] root_certificate is not a certificate in PEM") from None
 
 
 def refused_policy(reason: str) -> InputError:
@@ -97,17 +117,19 @@ def development(
     chain_id: int,
     operators: Mapping[bytes, str],
     measurements: Mapping[bytes, str],
+    simulated_root: bytes,
     *,
     threshold: int = 2,
     shares: int = 3,
 ) -> Policy:
-    """What `devnet up` writes: simulated evidence of these operators on this development chain, under the operator's chain view."""
+    """What `devnet up` writes: simulated evidence under one root (PEM), these operators, the operator's chain view."""
     return Policy(
         chain_id=chain_id,
         threshold=threshold,
         shares=shares,
         chain_view=OPERATOR_VIEW,
         allow_simulated=True,
+        simulated_root=simulated_root,
         any_platform=True,
         spread=Spread(vendor=False),
         vendors=(VendorRule("simulated", tcb_statuses=frozenset()),),

@@ -31,6 +31,7 @@ _TOP: dict[str, type] = {
     "allow_boot_only": bool,
     "platforms": str,
     "spread": dict,
+    "simulated": dict,
     "vendor": list,
     "measurement": list,
     "operator": list,
@@ -77,6 +78,7 @@ def parse(text: str) -> Policy:
         chain_view=table["chain_view"],
         allow_simulated=table["allow_simulated"],
         allow_boot_only=table.get("allow_boot_only", False),
+        simulated_root=_simulated(table.get("simulated")),
         any_platform=table["platforms"] == "any",
         spread=Spread(spread["operator"], spread["platform"], spread["vendor"]),
         vendors=tuple(_vendor(entry) for entry in table.get("vendor", [])),
@@ -118,8 +120,12 @@ def render(policy: Policy) -> str:
         "platform": [{"id": _hex(key), "note": note} for key, note in policy.platforms.items()],
         "rpc": [{"origin": endpoint.origin, "tls_key": _hex(endpoint.tls_key)} for endpoint in policy.endpoints],
     }
+    if policy.simulated_root is not None:
+        table["simulated"] = {"root_certificate": policy.simulated_root.decode()}
     lists = ("vendor", "measurement", "operator", "platform", "rpc")
-    return _HEADER + tomli_w.dumps({key: value for key, value in table.items() if value or key not in lists})
+    return _HEADER + tomli_w.dumps(
+        {key: value for key, value in table.items() if value or key not in lists}, multiline_strings=True
+    )
 
 
 def _check(table: Any, kinds: Mapping[str, type], where: str, required: tuple[str, ...]) -> None:
@@ -133,6 +139,14 @@ def _check(table: Any, kinds: Mapping[str, type], where: str, required: tuple[st
     for key in required:
         if key not in table:
             raise refused_policy(f"{where} lacks {key}")
+
+
+def _simulated(entry: Any) -> bytes | None:
+    if entry is None:
+        return None
+    _check(entry, {"root_certificate": str}, "[simulated]", ("root_certificate",))
+    pem: str = entry["root_certificate"]
+    return pem.encode()
 
 
 def _vendor(entry: Any) -> VendorRule:

@@ -1,7 +1,7 @@
 """AWS Nitro Enclaves: an attestation document is an untagged COSE_Sign1 (ES384) of a CBOR map.
 
 Implements spec/attestation.md §8.1. Promises: the pinned root, every issuer a CA and the leaf none, dates, exactly one CBOR item in each
-place, the binding's digest is read from `user_data`, a nonce from `nonce`. Debug mode (all-zero PCR0) is reported, not refused: that is policy.
+place, the binding is expected in `user_data`. Debug mode (all-zero PCR0) is reported, not refused: that is policy.
 Does not promise: revocation; AWS publishes none for leaves that live three hours.
 """
 
@@ -96,6 +96,7 @@ def _report(document: dict[Any, Any], payload: bytes, chain: list[x509.Certifica
         made_at=timestamp // 1000,
         not_after=certificates.last_day(chain),
         signer="nsm",
+        root=bytes.fromhex(certificates.fingerprint(chain[-1])),
     )
 
 

@@ -103,6 +103,7 @@ def _report(report: bytes, chain: _Chain) -> VendorReport:
         tcb=Tcb(components={name: min(level[at] for level in levels) for name, (_, at) in layout.items()}),
         not_after=certificates.last_day(chain.all()),
         signer="vcek" if key_kind == _VCEK else "vlek",
+        root=bytes.fromhex(certificates.fingerprint(chain.ark)),
     )
 
 
