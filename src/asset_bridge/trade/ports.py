@@ -14,6 +14,7 @@ from asset_bridge.chain.records import (
     AcceptSignature,
     Ack,
     Approval,
+    ApprovedSlot,
     Asset,
     At,
     BlockRef,
@@ -29,12 +30,21 @@ from asset_bridge.chain.records import (
     Profile,
     RequestTerms,
     Sent,
+    StorageReceipt,
     Vendor,
 )
 
 RandBytes = Callable[[int], bytes]
 Progress = Callable[[str, int, int], None]
 """Called with (step, done_bytes, total_bytes)."""
+
+
+class Signer(Protocol):
+    """An account's key. `sign_digest` gives 65 bytes r ‖ s ‖ v with low s; chain.keys.AccountKey is one."""
+
+    @property
+    def address(self) -> str: ...
+    def sign_digest(self, digest: bytes) -> bytes: ...
 
 
 class ChainReader(Protocol):
@@ -56,7 +66,12 @@ class ChainReader(Protocol):
     def profile(self, provider: str, at: At = At.HEAD) -> Profile | None: ...
     def order(self, order_id: bytes, at: At = At.HEAD) -> Order: ...
     def orders(
-        self, *, provider: str | None = None, consumer: str | None = None, asset_id: bytes | None = None, at: At = At.HEAD
+        self,
+        *,
+        provider: str | None = None,
+        consumer: str | None = None,
+        asset_id: bytes | None = None,
+        at: At = At.HEAD,
     ) -> list[Order]: ...
     def node(self, node_id: bytes, at: At = At.HEAD) -> Node: ...
     def nodes(self, kind: NodeKind | None = None, at: At = At.HEAD) -> list[Node]: ...
@@ -157,14 +172,18 @@ class BlockSource(Protocol):
 class BlockSink(Protocol):
     """The light node's block-addressed, resumable upload (spec/node-http.md)."""
 
-    def upload(self, root: bytes, length: int, blocks: Callable[[bytes], bytes], purpose: str, progress: Progress | None) -> None:
+    def upload(
+        self, root: bytes, length: int, blocks: Callable[[bytes], bytes], purpose: str, progress: Progress | None
+    ) -> None:
         """Put a file of `length` bytes with root CID `root` on r storage nodes; `blocks` yields a block by CID.
 
         Returns when it was put on r (at least 2) storage nodes and read back. Blocks already there are not sent again.
         """
         ...
 
-    def storage_receipt(self, body_digest: bytes, length: int) -> object: ...
+    def storage_receipt(self, body_digest: bytes, length: int) -> StorageReceipt:
+        """The light node's signed word about a body that `upload` finished. Unverified until trade/publish checked it."""
+        ...
 
 
 class TeeNode(Protocol):
@@ -175,6 +194,10 @@ class TeeNode(Protocol):
     def evidence(self, nonce: bytes) -> bytes: ...
     def order_key(self, order_id: bytes) -> bytes: ...
     def accept(self, order_id: bytes, generation: int, slot: int) -> AcceptSignature: ...
+    def accept_reseal(self, order_id: bytes, generation: int, slot: int, replacement: ApprovedSlot) -> AcceptSignature:
+        """`Accept` for a share that is not on chain yet: `reseal` carries it (protocol §7)."""
+        ...
+
     def reencrypt(self, order_id: bytes, fetch: FetchSignature) -> tuple[bytes, DeliveryReceipt, tuple[Ack, ...]]:
         """The 359-byte cfrag of this node's slot, its receipt, and the acks that hold the receipt."""
         ...

@@ -169,15 +169,26 @@ def _count(value: object, name: str) -> int:
     return value
 
 
-def _url(value: object) -> str:
-    if not isinstance(value, str) or len(value) > 2000:
-        raise _bad("a URL is not text")
+def is_url(value: object) -> bool:
+    """Whether this is http(s)://host[:port][/path] without user, password, query or blanks."""
+    if not isinstance(value, str) or len(value) > 2000 or not value.isascii() or any(c <= " " for c in value):
+        return False
     try:
         parts = urlsplit(value)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+        port = parts.port
     except ValueError:
-        usable = False
-    if not usable or parts.username is not None or parts.password is not None:
+        return False
+    plain = parts.username is None and parts.password is None and not parts.query and not parts.fragment
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and port != 0 and plain
+
+
+def is_address(value: object) -> bool:
+    """Whether this is an EIP-55 address."""
+    return isinstance(value, str) and is_checksum_address(value)
+
+
+def _url(value: object) -> str:
+    if not isinstance(value, str) or not is_url(value):
         raise _bad("a URL is not http(s)://host[:port][/path] without a password")
     return value
 
@@ -194,7 +205,7 @@ def _hex32(value: object, name: str) -> bytes:
 def _contract(value: object, name: str) -> Contract:
     if not isinstance(value, dict) or set(value) != {"address", "code_hash"}:
         raise _bad(f"contracts.{name} needs address and code_hash")
-    if not is_checksum_address(value["address"]):
+    if not is_address(value["address"]):
         raise _bad(f"contracts.{name}.address is not an EIP-55 address")
     code_hash = value["code_hash"]
     prefix = isinstance(code_hash, str) and code_hash.startswith("0x")
