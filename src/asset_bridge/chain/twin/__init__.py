@@ -1,0 +1,1 @@
+"""The in-memory twin of the chain: the model of the contracts, and a chain with blocks, time and reorgs around it."""
