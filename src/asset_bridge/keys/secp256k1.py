@@ -199,6 +199,14 @@ def secret_inverse(secret: SecretScalar) -> SecretScalar:
     return SecretScalar(_multiply_bytes(inverse, blind.to_secret_bytes()))
 
 
+def disclose(value: SecretScalar) -> int:
+    """Turn a response that a protocol publishes (s of a capsule, z of a proof) into a plain number.
+
+    The one way out of the secret type besides sealing; a test lists who calls it (K5).
+    """
+    return int.from_bytes(value.to_secret_bytes(), "big")
+
+
 def multiply_public(point: Point, scalar: int) -> Point:
     """scalar · point in variable time: for scalars that everybody may know, 1..n-1."""
     raw = _new("secp256k1_pubkey *", point.raw[0])

@@ -19,6 +19,7 @@ from asset_bridge.keys.secp256k1 import (
     Point,
     SecretScalar,
     add_points,
+    disclose,
     multiply_public,
     public_times_base,
     same_point,
@@ -77,8 +78,9 @@ def encapsulate(pk_a: Point, randbytes: Callable[[int], bytes]) -> tuple[Capsule
     wide = fixed("randomness", randbytes(2 * WIDE_BYTES), 2 * WIDE_BYTES)
     r, u = SecretScalar.from_wide(wide[:WIDE_BYTES]), SecretScalar.from_wide(wide[WIDE_BYTES:])
     e, v = r.public_key(), u.public_key()
-    s = secret_add(u, secret_scale(r, capsule_challenge(e, v))).to_secret_bytes()  # public from here on
-    capsule = Capsule(e, v, int.from_bytes(s, "big"), e.to_bytes() + v.to_bytes() + s, CHECKED)
+    s = disclose(secret_add(u, secret_scale(r, capsule_challenge(e, v))))
+    encoded = e.to_bytes() + v.to_bytes() + s.to_bytes(SCALAR_BYTES, "big")
+    capsule = Capsule(e, v, s, encoded, CHECKED)
     return capsule, shared_point(secret_add(r, u), pk_a)
 
 

@@ -18,6 +18,7 @@ from asset_bridge.keys.secp256k1 import (
     Point,
     SecretScalar,
     add_points,
+    disclose,
     multiply_public,
     public_times_base,
     same_point,
@@ -61,8 +62,8 @@ def prove_commitment(delegating: SecretScalar, context: ListingContext) -> tuple
     material = hmac.digest(delegating.to_secret_bytes(), _LABEL + b"-nonce\x00" + bound, hashlib.sha512)
     k = SecretScalar.from_wide(material[:WIDE_BYTES])
     r_g, r_u = k.public_key(), shared_point(k, PARAMETER_U)
-    z = secret_add(k, secret_scale(delegating, _challenge(bound, pk_a, w, r_g, r_u)))
-    return w, r_g.to_bytes() + r_u.to_bytes() + z.to_secret_bytes()  # z is public
+    z = disclose(secret_add(k, secret_scale(delegating, _challenge(bound, pk_a, w, r_g, r_u))))
+    return w, r_g.to_bytes() + r_u.to_bytes() + z.to_bytes(32, "big")
 
 
 def verify_commitment(pk_a: Point, w: Point, proof: bytes, context: ListingContext) -> None:
