@@ -219,6 +219,20 @@ def test_a_segment_that_changes_between_two_fetches_is_refused() -> None:
     assert caught.value.code == "sealing.final"
 
 
+def test_a_segment_of_another_length_is_refused_though_its_tag_is_right() -> None:
+    summary, segments = seal({"a": bytes(300)}, Padding.NONE)
+    shorter = FloeSealer(SMALL, KEY, SealedHeader.parse(summary.header, SMALL).aad(LISTER), summary.header[42:74])
+    assert shorter.header == summary.header[32:106]
+    last = len(segments) - 1
+    out = bytearray(40)
+    shorter.seal_into(out, memoryview(bytes(8)), last, True, bytes(12))
+    opener = opened(summary, segments)
+    segments[last] = bytes(out)
+    with pytest.raises(TamperedError) as caught:
+        content(opener)
+    assert caught.value.code == "sealing.final"
+
+
 def test_a_stopped_stream_ends_its_threads() -> None:
     summary, segments = seal({"a": bytes(3_000)})
     stream = opened(summary, segments).stream()
