@@ -155,7 +155,7 @@ def announce_tee(
     raw = registration.attester.collect(binding, configuration_aux(registration.configuration))
     claims = verify(envelope.parse(raw), registration.verifiers, now=now, collateral=registration.collateral)
     registered = announce(account, tee_plan(registration, claims, now))
-    if registered.epoch != claims.binding.epoch and claims.binding == binding:
+    if registered.epoch != binding.epoch:
         raise UnavailableError(
             "trade.epoch-taken",
             "the registry's epoch is not the one that the evidence binds",

@@ -1,1 +1,1 @@
-"""See spec/ and the module docstrings inside."""
+"""The TEE node: keys made at start, permission read at a finalized block, refusal at any head (protocol §6)."""

@@ -1,0 +1,126 @@
+"""The TEE node's HTTP routes. Every answer says what kind of TEE this is and its measurement.
+
+Source: spec/node-http-tee.md §2. The routes are open: what decides is inside the message (a challenge's nonce, the order's state, the fetch
+signer's signature). Promises: nothing here decides anything; the core does.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from starlette.applications import Starlette
+
+from asset_bridge.chain.records import ApprovedSlot, FetchSignature
+from asset_bridge.errors import BridgeError
+from asset_bridge.nodes.tee.core import NONCE_BYTES, TeeNodeCore
+from asset_bridge.trade.evidence import OrderKey
+from asset_bridge.transport.calls import Answer, Call, Reason, Route, field_bytes, field_int
+from asset_bridge.transport.server import Guard, build_app
+from asset_bridge.transport.wire import from_json, hex_of, to_json
+
+SWEEP_SECONDS = 5.0
+_SLOT_LENGTHS = {
+    "kfrag_id": 32,
+    "u1": 33,
+    "receiver_signature": 65,
+    "node_id": 32,
+    "kem_key_digest": 32,
+    "order_key_signature": 65,
+    "sealed_rk": 80,
+}
+_UINT32, _UINT8 = 2**32 - 1, 2**8 - 1
+
+
+def routes(core: TeeNodeCore) -> list[Route]:
+    """The node's own routes; /health, /metrics, /openapi.json and /v1/info come with `build_app`."""
+
+    def answer(payload: Mapping[str, Any]) -> Answer:
+        said = {**payload, "tee": core.tee, "measurement": core.measurement}
+        return Answer(json=said, headers={"cache-control": "no-store"})
+
+    def evidence(call: Call) -> Answer:
+        return answer({"evidence": hex_of(core.evidence(field_bytes(call.json(), "nonce", NONCE_BYTES)))})
+
+    def order_key(call: Call) -> Answer:
+        made = OrderKey.parse(core.order_key(call.hex32("order_id")))
+        return answer(to_json(made))
+
+    def accept(call: Call) -> Answer:
+        obj = call.json()
+        order_id = call.hex32("order_id")
+        generation, slot = field_int(obj, "generation", 1, _UINT32), field_int(obj, "slot", 0, _UINT8)
+        if "replacement" in obj:
+            replacement = from_json(ApprovedSlot, obj["replacement"], _SLOT_LENGTHS)
+            return answer({"accept": to_json(core.accept_reseal(order_id, generation, slot, replacement))})
+        return answer({"accept": to_json(core.accept(order_id, generation, slot))})
+
+    def reencrypt(call: Call) -> Answer:
+        obj = call.json()
+        fetch = FetchSignature(field_int(obj, "generation", 1, _UINT32), field_bytes(obj, "signature", 65))
+        cfrag, receipt, acks = core.reencrypt(call.hex32("order_id"), fetch)
+        payload = {"slot": receipt.slot, "cfrag": hex_of(cfrag), "receipt": to_json(receipt), "acks": to_json(acks)}
+        return answer(payload)
+
+    def destroyed(call: Call) -> Answer:
+        return answer({"destroyed": to_json(core.destroyed(call.hex32("order_id")))})
+
+    return [
+        Route("POST", "/v1/evidence", evidence, "Fresh evidence for a challenge of 32 random bytes"),
+        Route("POST", "/v1/orders/{order_id}/key", order_key, "The key that this node makes for an order"),
+        Route("POST", "/v1/orders/{order_id}/accept", accept, "Open, check and accept a share"),
+        Route("POST", "/v1/orders/{order_id}/reencrypt", reencrypt, "The cfrag of a paid order, with its receipt"),
+        Route("GET", "/v1/orders/{order_id}/destroyed", destroyed, "What this node says it destroyed"),
+    ]
+
+
+def health(core: TeeNodeCore) -> list[Reason]:
+    """Why the node would refuse now: its chain endpoints, or its registration."""
+    reasons = []
+    try:
+        core.view.fresh()
+        if not core.registered():
+            reasons.append(
+                Reason("tee.not-registered", "The registry does not hold this node as live with its present key.")
+            )
+    except BridgeError as error:
+        reasons.append(Reason(error.code, error.message, error.actor))
+    return reasons
+
+
+def build(core: TeeNodeCore, guard: Guard, *, info: Callable[[], Mapping[str, Any]] | None = None) -> Starlette:
+    """The node's app; sweeping starts and stops with it, and its end destroys every key."""
+    sweeper = Sweeper(core)
+    return build_app(
+        routes(core),
+        title="Asset Bridge TEE node",
+        info=info or core.info,
+        health=lambda: health(core),
+        guard=guard,
+        on_start=(sweeper.start,),
+        on_stop=(sweeper.stop, core.close),
+    )
+
+
+class Sweeper:
+    """A thread that looks every few seconds whether orders have ended."""
+
+    def __init__(self, core: TeeNodeCore, every_seconds: float = SWEEP_SECONDS) -> None:
+        self._core, self._every, self._stop = core, every_seconds, threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread = threading.Thread(target=self._run, name="tee-sweeper", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End, after the round in hand."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._every):
+            self._core.sweep()
