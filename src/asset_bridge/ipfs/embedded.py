@@ -184,7 +184,7 @@ class EmbeddedStore:
 
     def _check_room(self, need_bytes: int) -> None:
         with self._lock:
-            open_bytes = sum(plan.length_bytes - plan.state().done_bytes for plan in self._open_plans())
+            open_bytes = sum(plan.length_bytes - plan.done_bytes for plan in self._open_plans())
             free = self.free_bytes() - open_bytes
         if need_bytes > free:
             raise disk_full(need_bytes, free)

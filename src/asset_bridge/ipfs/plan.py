@@ -83,6 +83,11 @@ class Plan:
         return bool(self._have[number])
 
     @property
+    def done_bytes(self) -> int:
+        """Bytes of the leaves that are here."""
+        return self._done_bytes if self.dag is not None else min(sum(self.pending.values()), self.length_bytes)
+
+    @property
     def complete(self) -> bool:
         """The tree and every leaf are here."""
         return self.dag is not None and self._have_count == len(self.dag.leaves)
@@ -92,8 +97,9 @@ class Plan:
         if self.dag is None:
             unknown = tuple(self._wanted)
             count = len(unknown) + leaf_count(self.length_bytes) - len(self.pending)
-            done = min(sum(self.pending.values()), self.length_bytes)
-            return ImportState(self.root, self.length_bytes, False, unknown[:MOST_MISSING_LISTED], count, done)
+            return ImportState(
+                self.root, self.length_bytes, False, unknown[:MOST_MISSING_LISTED], count, self.done_bytes
+            )
         count = len(self.dag.leaves) - self._have_count
         missing: list[Cid] = []
         if count:
