@@ -1,0 +1,206 @@
+"""Scalars, points and signatures: one encoding each, secrets that stay hidden (K2-K7)."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+
+from asset_bridge.errors import DefectError, InputError, TamperedError
+from asset_bridge.keys import secp256k1, signing
+from asset_bridge.keys.secp256k1 import GENERATOR, ORDER, Point, SecretScalar
+from tools.vectors.keys import fixed
+
+P = 2**256 - 2**32 - 977
+
+
+def scalar(value: int) -> SecretScalar:
+    return SecretScalar.from_bytes((value % ORDER).to_bytes(32, "big"))
+
+
+def number(value: SecretScalar) -> int:
+    return int.from_bytes(value.to_secret_bytes(), "big")
+
+
+@pytest.mark.parametrize("value", [0, ORDER, ORDER + 1, 2**256 - 1])
+def test_a_scalar_out_of_range_is_refused(value: int) -> None:
+    with pytest.raises(TamperedError) as caught:
+        SecretScalar.from_bytes(value.to_bytes(32, "big"))
+    assert caught.value.code == "keys.scalar"
+
+
+@pytest.mark.parametrize("length", [0, 31, 33])
+def test_a_scalar_of_another_length_is_refused(length: int) -> None:
+    with pytest.raises(TamperedError) as caught:
+        SecretScalar.from_bytes(bytes(length))
+    assert caught.value.code == "keys.scalar"
+
+
+@pytest.mark.parametrize(
+    "encoded",
+    [
+        b"",
+        bytes(33),
+        b"\x02" + bytes(32),
+        b"\x04" + GENERATOR.to_bytes()[1:],
+        b"\x06" + GENERATOR.to_bytes()[1:],
+        GENERATOR.to_bytes()[:-1],
+        GENERATOR.to_bytes() + b"\x00",
+        GENERATOR.to_uncompressed_bytes(),
+        b"\x02" + P.to_bytes(32, "big"),
+        b"\x02" + (P + 1).to_bytes(32, "big"),
+        b"\x02" + (5).to_bytes(32, "big"),
+    ],
+)
+def test_what_is_no_point_is_refused(encoded: bytes) -> None:
+    with pytest.raises(TamperedError) as caught:
+        Point.from_bytes(encoded)
+    assert caught.value.code == "keys.point"
+
+
+def test_arithmetic_agrees_with_plain_numbers() -> None:
+    for i in range(20):
+        a, b = (int.from_bytes(fixed(f"{name}{i}"), "big") % ORDER for name in "ab")
+        left, right = scalar(a), scalar(b)
+        assert number(secp256k1.secret_add(left, right)) == (a + b) % ORDER
+        assert number(secp256k1.secret_subtract(left, right)) == (a - b) % ORDER
+        assert number(secp256k1.secret_multiply(left, right)) == a * b % ORDER
+        assert number(secp256k1.secret_scale(left, b)) == a * b % ORDER
+        assert number(secp256k1.secret_inverse(left)) == pow(a, -1, ORDER)
+        point = right.public_key()
+        assert secp256k1.shared_point(left, point) == secp256k1.multiply_public(point, a)
+        assert secp256k1.public_times_base(a) == left.public_key()
+        assert secp256k1.add_points(left.public_key(), point) == secp256k1.public_times_base((a + b) % ORDER)
+        assert secp256k1.disclose(left) == a
+        assert Point.from_bytes(point.to_bytes()) == point
+        assert len({point, Point.from_bytes(point.to_bytes())}) == 1
+
+
+@pytest.mark.parametrize(
+    "value", [1, ORDER - 1, ORDER, ORDER + 1, 2**256 - 1, 2**256, 2**256 + ORDER, 2**384 - 1, 2**300]
+)
+def test_wide_values_are_reduced_at_the_edges(value: int) -> None:
+    if value % ORDER == 0:
+        with pytest.raises(TamperedError):
+            SecretScalar.from_wide(value.to_bytes(48, "big"))
+    else:
+        assert number(SecretScalar.from_wide(value.to_bytes(48, "big"))) == value % ORDER
+
+
+@pytest.mark.parametrize("value", [0, 1, ORDER - 3, ORDER - 2, ORDER - 1, ORDER, ORDER + 1, 2**256 - 1])
+def test_digests_become_scalars_at_the_edges(value: int) -> None:
+    assert number(SecretScalar.from_digest(value.to_bytes(32, "big"))) == value % (ORDER - 1) + 1
+
+
+def test_sums_at_infinity_and_out_of_range_factors() -> None:
+    a = scalar(7)
+    with pytest.raises(DefectError) as defect:
+        secp256k1.secret_subtract(a, a)
+    assert defect.value.code == "keys.curve"
+    with pytest.raises(TamperedError) as caught:
+        secp256k1.add_points(GENERATOR, secp256k1.public_times_base(ORDER - 1))
+    assert caught.value.code == "keys.point"
+    for bad in (0, ORDER):
+        with pytest.raises(TamperedError) as caught:
+            secp256k1.multiply_public(GENERATOR, bad)
+        assert caught.value.code == "keys.scalar"
+        with pytest.raises(TamperedError):
+            secp256k1.public_times_base(bad)
+        with pytest.raises(DefectError):
+            secp256k1.secret_scale(a, bad)
+    for bad in (-1, 2**256):
+        with pytest.raises(InputError) as refused:
+            secp256k1.multiply_public(GENERATOR, bad)
+        assert refused.value.code == "keys.size"
+
+
+def test_a_secret_neither_shows_nor_travels() -> None:
+    secret = scalar(int.from_bytes(fixed("hidden"), "big"))
+    assert repr(secret) == str(secret) == "SecretScalar(hidden)"
+    for attempt in (lambda: pickle.dumps(secret), lambda: copy.copy(secret), lambda: copy.deepcopy(secret)):
+        with pytest.raises(DefectError) as caught:
+            attempt()
+        assert caught.value.code == "keys.secret-copied"
+    with pytest.raises(TypeError):
+        hash(secret)
+    assert secret == SecretScalar.from_bytes(fixed("hidden"))
+    assert secret != fixed("hidden")
+
+
+def test_the_curve_library_refusing_a_valid_scalar_is_a_defect(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(secp256k1, "_raw_coordinates", secp256k1.lib.secp256k1_ecdh_hash_function_default)
+
+    class Refusing:
+        def __getattr__(self, name: str) -> object:
+            return (lambda *_: 0) if name == "secp256k1_ecdh" else getattr(secp256k1_lib, name)
+
+    secp256k1_lib = secp256k1.lib
+    monkeypatch.setattr(secp256k1, "lib", Refusing())
+    with pytest.raises(DefectError) as caught:
+        secp256k1.shared_point(scalar(3), GENERATOR)
+    assert caught.value.code == "keys.curve"
+
+
+def test_signatures_have_one_form() -> None:
+    secret, digest = scalar(int.from_bytes(fixed("signer"), "big")), fixed("digest")
+    signature = signing.sign_digest(secret, digest)
+    assert signature == signing.sign_digest(secret, digest)
+    key = secret.public_key()
+    signing.verify_digest(key, digest, signature)
+    signing.verify_digest(key, digest, signature[:64])
+    assert signing.recover_digest(digest, signature) == key
+    high = signature[:32] + (ORDER - int.from_bytes(signature[32:64], "big")).to_bytes(32, "big")
+    broken = (
+        high,
+        high + bytes([55 - signature[64]]),
+        signature[:64] + b"\x00",
+        signature[:64] + b"\x1d",
+        signature[:64] + bytes([55 - signature[64]]),
+        signature[:63],
+        signature + b"\x00",
+        b"",
+        bytes(64),
+        bytes(65),
+        bytes(64) + b"\x1b",
+        b"\xff" * 64,
+        b"\xff" * 64 + b"\x1b",
+    )
+    for bad in broken:
+        with pytest.raises(TamperedError) as caught:
+            signing.verify_digest(key, digest, bad)
+        assert caught.value.code == "keys.signature"
+    for other_key, other_digest in ((GENERATOR, digest), (key, fixed("other"))):
+        for form in (signature, signature[:64]):
+            with pytest.raises(TamperedError):
+                signing.verify_digest(other_key, other_digest, form)
+    with pytest.raises(InputError):
+        signing.sign_digest(secret, digest[:31])
+
+
+def test_a_nonce_that_the_chain_cannot_express_is_a_defect(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signing, "ffi", Overflowing(signing.ffi))
+    monkeypatch.setattr(signing, "lib", Ignoring())
+    with pytest.raises(DefectError) as caught:
+        signing.sign_digest(scalar(5), fixed("digest"))
+    assert caught.value.code == "keys.curve"
+
+
+class Overflowing:
+    """The library's memory, where the recovery number comes out as 2."""
+
+    def __init__(self, real: object) -> None:
+        self.real = real
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.real, name)
+
+    def new(self, kind: str, *rest: object) -> object:
+        return self.real.new(kind, 2) if kind == "int *" else self.real.new(kind, *rest)
+
+
+class Ignoring:
+    """A curve library that writes nothing."""
+
+    def __getattr__(self, name: str) -> object:
+        return lambda *_: 1
