@@ -89,13 +89,16 @@ def health(core: TeeNodeCore) -> list[Reason]:
     return reasons
 
 
-def build(core: TeeNodeCore, guard: Guard, *, info: Callable[[], Mapping[str, Any]] | None = None) -> Starlette:
-    """The node's app; sweeping starts and stops with it, and its end destroys every key."""
-    sweeper = Sweeper(core)
+def build(core: TeeNodeCore, guard: Guard, *, also: Callable[[], object] | None = None) -> Starlette:
+    """The node's app; sweeping starts and stops with it, and its end destroys every key.
+
+    `also` is called with each sweep: `StartedTee.renew_if_due`.
+    """
+    sweeper = Sweeper(core, also)
     return build_app(
         routes(core),
         title="Asset Bridge TEE node",
-        info=info or core.info,
+        info=core.info,
         health=lambda: health(core),
         guard=guard,
         on_start=(sweeper.start,),
@@ -106,8 +109,10 @@ def build(core: TeeNodeCore, guard: Guard, *, info: Callable[[], Mapping[str, An
 class Sweeper:
     """A thread that looks every few seconds whether orders have ended."""
 
-    def __init__(self, core: TeeNodeCore, every_seconds: float = SWEEP_SECONDS) -> None:
-        self._core, self._every, self._stop = core, every_seconds, threading.Event()
+    def __init__(
+        self, core: TeeNodeCore, also: Callable[[], object] | None = None, every_seconds: float = SWEEP_SECONDS
+    ) -> None:
+        self._core, self._also, self._every, self._stop = core, also, every_seconds, threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -124,3 +129,5 @@ class Sweeper:
     def _run(self) -> None:
         while not self._stop.wait(self._every):
             self._core.sweep()
+            if self._also is not None:
+                self._also()

@@ -1,8 +1,8 @@
 """When an order's key ends, and the signed word that it did.
 
-Source: protocol §6, spec/node-http-tee.md §6. Promises: a key is destroyed when a finalized block shows the order revoked, ended or closed, or the
-slot given to another key (any head makes the node refuse at once, but what cannot be taken back waits for finality); an unused key after
-its `expires`, when no approval names it. `Destroyed` is signed after the private key is gone, never before.
+Source: protocol §6, spec/node-http-tee.md §6. Promises: a key is destroyed when a finalized block shows the order revoked, ended or closed,
+or the slot given to another key (any head makes the node refuse at once; what cannot be taken back waits for finality), and an unused
+one after its `expires`, when no approval names it. `Destroyed` is signed after the private key is gone, never before.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ def protect() -> Protection:
     if not sys.platform.startswith("linux"):
         return Protection(no_core_dump=True, undumpable=False, memory_locked=False)
     libc = ctypes.CDLL(ctypes.util.find_library("c"), use_errno=True)
-    undumpable = libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) == 0
+    undumpable = bool(libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) == 0)
     return Protection(no_core_dump=True, undumpable=undumpable, memory_locked=_lock_memory(libc))
 
 
@@ -40,4 +40,4 @@ def _lock_memory(libc: ctypes.CDLL) -> bool:
     soft, _hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     if soft != resource.RLIM_INFINITY:
         return False
-    return libc.mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT) == 0
+    return bool(libc.mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT) == 0)
