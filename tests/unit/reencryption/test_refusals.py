@@ -102,6 +102,16 @@ def test_each_part_of_the_proof_is_checked_and_named(field: str, part: str) -> N
     assert part in caught.value.message or "for U" in caught.value.message
 
 
+def test_a_proof_whose_right_side_is_infinity_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Out of reach of a real challenge, which contains U2; shown with a fixed one."""
+    monkeypatch.setattr(pre.cfrag, "cfrag_challenge", lambda *_: 5)
+    frag = T.cfrags[0].frag
+    u2 = pre.cfrag.multiply_public(frag.u1, ORDER - 5)
+    with pytest.raises(TamperedError) as caught:
+        replace(frag, u2=u2).verify(capsule=T.capsule, **keys(T))
+    assert caught.value.code == "reencryption.cfrag"
+
+
 def test_too_few_cfrags_is_not_a_bad_cfrag() -> None:
     """P9: below the threshold and tampered are two codes; the same share twice counts once."""
     for cfrags in ([], T.cfrags[:1], [T.cfrags[0]] * 3):
