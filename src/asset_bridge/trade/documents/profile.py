@@ -68,3 +68,8 @@ class ProfileDocument:
             ack_address=ack_address,
             legal_name=text(table["legal_name"], "the legal name", high=200),
         )
+
+
+def ack_address_of(document: bytes) -> str:
+    """The account that signs the provider's `Ack`s, or nothing; TamperedError trade.document."""
+    return ProfileDocument.decode(document).ack_address

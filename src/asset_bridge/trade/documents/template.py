@@ -21,28 +21,9 @@ MAX_TEMPLATE_BYTES = 64 * 1024
 MAX_DEPTH = 12
 MAX_APPLICATION_BYTES = 256 * 1024
 _KEYWORDS = frozenset(
-    [
-        "$schema",
-        "type",
-        "title",
-        "description",
-        "properties",
-        "required",
-        "additionalProperties",
-        "items",
-        "enum",
-        "const",
-        "minLength",
-        "maxLength",
-        "minimum",
-        "maximum",
-        "minItems",
-        "maxItems",
-        "uniqueItems",
-        "pattern",
-        "default",
-        "examples",
-    ]
+    {"$schema", "type", "title", "description", "default", "examples", "properties", "required", "additionalProperties"}
+    | {"items", "enum", "const", "pattern", "minLength", "maxLength", "minimum", "maximum"}
+    | {"minItems", "maxItems", "uniqueItems"}
 )
 # Literals, character classes and bounded repetition between anchors: no group, no alternation, no * or +.
 _SAFE_PATTERN = re.compile(r"\^(?:(?:\[[^\[\]\\]{1,60}\]|\\d|[\w:/. -])(?:\{\d{1,3}(?:,\d{1,3})?\}|\?)?){1,30}\$")

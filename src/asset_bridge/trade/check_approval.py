@@ -1,0 +1,159 @@
+"""What a consumer shows to himself before he pays: that the approved key will open this capsule (protocol §4.4).
+
+From the chain: ids recompute, the capsule's own check, the proof of W, every receiver-side signature, every subset of shares gives W, K_pq
+opens and matches its commitment. From nodes: `Accept` of the slots, random blocks of the body from two replicas.
+Promises: garbage shares that pass every proof of Umbral, a copied approval and a wrong K_pq are found out here, before any money moves.
+Does not promise: that the content is what the description says (`agree_refund` is the remedy).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from asset_bridge.chain.messages import accept_digest, recover
+from asset_bridge.chain.records import AcceptSignature, Approval, Asset, At, Order
+from asset_bridge.errors import BridgeError, DefectError, RefusedError, TamperedError, UnavailableError
+from asset_bridge.ipfs.multi import Failure
+from asset_bridge.ipld.unixfs import body_cid
+from asset_bridge.keys.file_key import check_pq_commit
+from asset_bridge.keys.hpke import open_kpq
+from asset_bridge.reencryption import HalfKey, PublishedShare, pre_payment_check
+from asset_bridge.trade.check_asset import check_order_id, checked_asset, container_id_of
+from asset_bridge.trade.desk import Desk, short
+from asset_bridge.trade.order_record import keys_of
+from asset_bridge.trade.publish import listing_context
+
+SAMPLE_BLOCKS = 64
+SAMPLE_REPLICAS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class OpeningKeys:
+    """What the consumer alone can compute of an order: his half of the key, and K_pq."""
+
+    asset: Asset
+    approval: Approval
+    half: HalfKey = field(repr=False)
+    k_pq: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptances:
+    """`Accept` of the slots that gave one, and why the others did not."""
+
+    accepts: tuple[AcceptSignature, ...]
+    missing: tuple[tuple[bytes, str], ...]
+
+
+def check_approval(desk: Desk, order: Order, at: At = At.FINAL) -> OpeningKeys:
+    """Every check that the chain alone allows.
+
+    Raises:
+        TamperedError(trade.asset-id, trade.order-id, trade.order-changed): a chain endpoint lies.
+        TamperedError(reencryption.*, keys.envelope, keys.pq-commit): the provider's approval does not open the asset.
+    """
+    check_order_id(desk.reader, order)
+    keys = keys_of(desk, order)
+    asset = checked_asset(desk.reader, order.terms.asset_id, at)
+    approval, listing = order.approval, asset.listing
+    if approval is None:
+        raise DefectError("trade.no-approval", "an approved order came without its approval", actor="nobody")
+    container_id = container_id_of(asset)
+    slots = [
+        PublishedShare.from_fields(slot.kfrag_id, slot.u1, approval.precursor, slot.receiver_signature)
+        for slot in approval.slots
+    ]
+    half = pre_payment_check(
+        capsule=listing.capsule,
+        pk_a=listing.pk_a,
+        signer=listing.kfrag_signer,
+        w=listing.w,
+        proof=listing.w_proof,
+        context=listing_context(desk, asset.provider, container_id),
+        slots=slots,
+        threshold=approval.threshold,
+        receiving=keys.receiving,
+    )
+    try:
+        k_pq = open_kpq(keys.hybrid, approval.sealed_kpq, order_id=order.order_id, pq_commit=listing.pq_commit)
+    except TamperedError:
+        raise TamperedError(
+            "trade.sealed-kpq",
+            "layer approval: the post-quantum half of the key does not open for this order",
+            hint="do not pay; ask the provider to approve again",
+            actor="provider",
+        ) from None
+    check_pq_commit(k_pq, container_id, listing.pq_commit)
+    return OpeningKeys(asset, approval, half, k_pq)
+
+
+def collect_accepts(desk: Desk, order: Order) -> Acceptances:
+    """Ask each slot's node for its `Accept` and check it."""
+    approval = order.approval
+    accepts: list[AcceptSignature] = []
+    missing: list[tuple[bytes, str]] = []
+    for number, slot in enumerate(approval.slots if approval is not None else ()):
+        try:
+            node = desk.reader.node(slot.node_id, At.FINAL)
+            accept = desk.connect_tee(node).accept(order.order_id, approval.generation if approval else 0, number)
+            expected = (
+                approval.generation if approval else 0,
+                number,
+                slot.kfrag_id,
+                slot.kem_key_digest,
+                slot.node_id,
+                slot.epoch,
+            )
+            given = (
+                accept.generation,
+                accept.slot,
+                accept.kfrag_id,
+                accept.kem_key_digest,
+                accept.node_id,
+                accept.epoch,
+            )
+            epochs = {epoch.epoch: epoch for epoch in (*node.epochs, node.current)}
+            signer = recover(accept_digest(desk.exchange_domain, order.order_id, accept), accept.signature)
+            if given != expected or slot.epoch not in epochs or signer != epochs[slot.epoch].signing_address:
+                missing.append((slot.node_id, "trade.accept"))
+                continue
+        except BridgeError as error:
+            missing.append((slot.node_id, error.code))
+            continue
+        accepts.append(accept)
+    return Acceptances(tuple(accepts), tuple(missing))
+
+
+def require_accepts(found: Acceptances, minimum: int) -> None:
+    """Raises UnavailableError(trade.accepts-missing) that names each node without `Accept`."""
+    if len(found.accepts) < minimum:
+        told = ", ".join(f"node {short(node_id)}: {code}" for node_id, code in found.missing)
+        raise UnavailableError(
+            "trade.accepts-missing",
+            f"{len(found.accepts)} of {minimum} needed nodes have accepted their share ({told})",
+            hint="wait and run it again; the provider can give a silent node's share to a new key: asset-bridge reseal ORDER",
+            actor="tee node",
+        )
+
+
+def sample_body(desk: Desk, asset: Asset) -> tuple[int, tuple[Failure, ...]]:
+    """Ask storage nodes for random blocks of the body: how many replicas gave good ones, and who failed.
+
+    Raises:
+        RefusedError(trade.body-missing): fewer than two replicas are good, so the body may be gone after the payment.
+    """
+    listing = asset.listing
+    if listing.on_chain_body:
+        return 0, ()
+    good, failures = desk.storage.sample(
+        body_cid(listing.body_digest, listing.body_length), listing.body_length, SAMPLE_BLOCKS, desk.randbytes
+    )
+    if good < SAMPLE_REPLICAS:
+        told = ", ".join(f"{failure.source}: {failure.code}" for failure in failures)
+        raise RefusedError(
+            "trade.body-missing",
+            f"layer body: only {good} storage nodes gave good blocks of the ciphertext, {SAMPLE_REPLICAS} are needed ({told})",
+            hint="do not pay yet; ask again later, or pay with --download-first once it can be downloaded",
+            actor="storage node",
+        )
+    return good, failures
