@@ -53,7 +53,7 @@ class Endpoints:
         if not names or (len(names) < 2 and not is_development(chain_id)):
             raise InputError(
                 "chain.one-endpoint",
-                f"{len(names)} chain endpoint given; outside a development chain two different ones are needed, so that one cannot lie alone.",
+                f"{len(names)} chain endpoint given; outside a development chain two different ones are needed.",
                 hint="name a second endpoint in network.toml",
             )
         self.chain_id = chain_id
@@ -93,6 +93,18 @@ class Endpoints:
                 actor=f"chain endpoint {endpoint.name}",
             )
         self._checked.add(endpoint.name)
+
+    def first(self, ask: Callable[[Endpoint], T]) -> T:
+        """The answer of the first endpoint that gives one; a revert is an answer (Reverted)."""
+        error: BridgeError | None = None
+        for endpoint in self.all:
+            try:
+                self._check_chain_id(endpoint)
+                return ask(endpoint)
+            except UnavailableError as failed:
+                error = error or failed
+        assert error is not None
+        raise error
 
     def agreed(self, ask: Callable[[Endpoint], T], what: str) -> T:
         """The answer that every endpoint gives.
@@ -228,7 +240,7 @@ class Endpoints:
 
     # ── logs ──
     def logs(
-        self, endpoint: Endpoint, addresses: Sequence[str], first: int, last: int, topics: Sequence[object] = ()
+        self, endpoint: Endpoint, addresses: Sequence[str], first: int, last: int, topics: Sequence[str] = ()
     ) -> list[dict[str, Any]]:
         """Every log of `addresses` in blocks first..last, in pieces that shrink when the endpoint finds them too large."""
         found: list[dict[str, Any]] = []

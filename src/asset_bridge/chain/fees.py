@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import rlp
+import rlp  # type: ignore[import-untyped]
 from eth_hash.auto import keccak
 
 from asset_bridge.chain.keys import AccountKey, address_bytes

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import rlp
+import rlp  # type: ignore[import-untyped]
 from eth_hash.auto import keccak
 
 from asset_bridge.chain.endpoint import Endpoint

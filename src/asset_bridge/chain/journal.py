@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from asset_bridge.errors import InputError, UnavailableError
 
@@ -223,7 +224,7 @@ class Journal:
         """Every intent, oldest first."""
         return [_intent(row) for row in self._read(f"{_SELECT} ORDER BY id")]
 
-    def _read(self, query: str, *values: object) -> list[tuple[object, ...]]:
+    def _read(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         try:
             with self._lock:
                 return self._db.execute(query, values).fetchall()
@@ -236,6 +237,6 @@ _SELECT = (
 )
 
 
-def _intent(row: tuple[object, ...]) -> Intent:
+def _intent(row: tuple[Any, ...]) -> Intent:
     number, key, verb, to, data, value_wei, gas_limit, nonce, state, answered, at = row
-    return Intent(number, key, verb, to, data, int(value_wei), gas_limit, nonce, state, bool(answered), at)  # type: ignore[arg-type,call-overload]
+    return Intent(number, key, verb, to, data, int(value_wei), gas_limit, nonce, state, bool(answered), at)

@@ -13,7 +13,7 @@ from asset_bridge.errors import InputError
 
 DEVELOPMENT_CHAIN_IDS = frozenset({31337, 1337})  # anvil, geth --dev
 DEVELOPMENT_FINALITY_DEPTH = 2  # design §7: `finalized` stays 0 on a young development chain
-CONTRACTS = ("NodeRegistry", "AssetLedger", "Exchange", "ReencryptionVerifier")
+CONTRACTS = ("NodeRegistry", "AssetLedger", "Exchange", "Challenges", "ReencryptionVerifier")
 
 
 def is_development(chain_id: int) -> bool:
@@ -29,6 +29,7 @@ class Deployment:
     registry: str
     ledger: str
     exchange: str
+    challenges: str
     verifier: str
     code_hashes: Mapping[str, bytes]
     deployed_block: int
@@ -44,6 +45,7 @@ class Deployment:
             "NodeRegistry": self.registry,
             "AssetLedger": self.ledger,
             "Exchange": self.exchange,
+            "Challenges": self.challenges,
             "ReencryptionVerifier": self.verifier,
         }[contract]
 
@@ -86,6 +88,7 @@ class Deployment:
             addresses["NodeRegistry"],
             addresses["AssetLedger"],
             addresses["Exchange"],
+            addresses["Challenges"],
             addresses["ReencryptionVerifier"],
             hashes,
             block,

@@ -116,7 +116,7 @@ class Sender:
         if to:
             call["to"] = to
         try:
-            gas = self._first(lambda e: e.as_int(e.call("eth_estimateGas", call)))
+            gas = self._endpoints.first(lambda e: e.as_int(e.call("eth_estimateGas", call)))
         except Reverted as reverted:
             raise refused(reason_of(reverted.data)) from None
         except NodeRefusal as refusal:
@@ -200,7 +200,7 @@ class Sender:
         }
         for number in (block.number - 1, block.number):
             try:
-                self._first(lambda e, n=number: e.call("eth_call", call, hex(n)))
+                self._endpoints.first(lambda e, n=number: e.call("eth_call", call, hex(n)))
             except Reverted as reverted:
                 return reason_of(reverted.data)
             except UnavailableError:
@@ -218,9 +218,6 @@ class Sender:
         self._broadcast(attempt, raise_funds=False)
 
     # ── the network ──
-    def _first[T](self, ask: Callable[[Endpoint], T]) -> T:
-        raise NotImplementedError
-
     def _broadcast(self, attempt: Attempt, *, raise_funds: bool) -> None:
         answers = self._endpoints.each(lambda e: e.call("eth_sendRawTransaction", "0x" + attempt.raw.hex()))
         # every other failure (already known, lost answer, down) is decided by looking for the receipt, never by this answer
@@ -267,11 +264,11 @@ class Sender:
         return max(counts)
 
     def _coins_wei(self) -> int:
-        return self._first(lambda e: e.as_int(e.call("eth_getBalance", self._key.address, "latest")))
+        return self._endpoints.first(lambda e: e.as_int(e.call("eth_getBalance", self._key.address, "latest")))
 
     def _suggested_tip_wei(self) -> int:
         try:
-            return self._first(lambda e: e.as_int(e.call("eth_maxPriorityFeePerGas")))
+            return self._endpoints.first(lambda e: e.as_int(e.call("eth_maxPriorityFeePerGas")))
         except NodeRefusal:
             return 10**9
 

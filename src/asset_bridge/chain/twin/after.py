@@ -244,7 +244,7 @@ class AfterPayment(Money):
 
     def record_destroyed(
         self,
-        message: Message,
+        message: Message,  # noqa: ARG002
         order_id: bytes,
         terms: TermsArgs,
         card: bytes,

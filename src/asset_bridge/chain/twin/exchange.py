@@ -194,7 +194,7 @@ class Exchange(AfterPayment):
         card: bytes,
         table: bytes,
         accepts: bytes,
-        permit: bytes,
+        permit: bytes,  # noqa: ARG002 - tokens of the twin need none
         authority: bytes,
     ) -> None:
         """The price goes into escrow."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from eth_abi.abi import encode
 from eth_hash.auto import keccak
@@ -265,7 +266,7 @@ class AssetLedger(Contract):
         self.check(len(storage) % 32 == 16 and 112 + 64 <= len(storage) <= 112 + 256, "storage receipt")
         receipt = packing.unpack_storage(storage, body_digest, body_length)
         nodes = receipt.storage_node_ids
-        self.check(all(a < b for a, b in zip(nodes, nodes[1:], strict=False)), "storage nodes not ascending")
+        self.check(all(a < b for a, b in pairwise(nodes)), "storage nodes not ascending")
         key = self.registry.light_key(message, receipt.light_node_id, receipt.epoch)
         self.check(
             self.signed(key, storage_receipt_digest(self.domain, receipt), storage[48:112]), "storage receipt signature"

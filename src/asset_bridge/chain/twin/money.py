@@ -87,7 +87,7 @@ class Money(OrderBook):
         """Pull payment."""
         self.pay_out(message, token, account, authority)
 
-    def open_balance(self, message: Message, token: str, account: bytes) -> None:
+    def open_balance(self, message: Message, token: str, account: bytes) -> None:  # noqa: ARG002
         """Make the slot, so that the first credit is cheap."""
         balances = self.table("balances")
         if balances.get((token, account), 0) == 0:

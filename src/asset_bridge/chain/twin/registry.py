@@ -121,7 +121,7 @@ class NodeRegistry(Contract):
         self.table("nodes")[node_id] = replace(node, epoch=node.epoch + 1, args=epoch)
         self._start(node_id, node.epoch + 1, epoch)
 
-    def refresh(self, message: Message, node_id: bytes) -> None:
+    def refresh(self, message: Message, node_id: bytes) -> None:  # noqa: ARG002
         """Takes up a listing made after the epoch began."""
         node = self._node(node_id)
         self.check(not node.withdrawn, "node is withdrawn")
@@ -154,7 +154,7 @@ class NodeRegistry(Contract):
             return True
         vendor_at = self.table("vendors").get(node.args.vendor, 0)
         measurement_at = self.table("measurements").get((node.args.vendor, node.args.measurement), 0)
-        return 0 < vendor_at <= message.now_at and 0 < measurement_at <= message.now_at
+        return bool(0 < vendor_at <= message.now_at and 0 < measurement_at <= message.now_at)
 
     def _live_tee(self, message: Message, node_id: bytes, epoch: int) -> NodeState:
         node = self._node(node_id)
@@ -194,7 +194,7 @@ class NodeRegistry(Contract):
             owed[beneficiary] = owed.get(beneficiary, 0) + amount
             self.log("Slashed", node_id=node_id, exchange=message.sender, beneficiary=beneficiary, amount=amount)
 
-    def collect(self, message: Message, beneficiary: str) -> None:
+    def collect(self, message: Message, beneficiary: str) -> None:  # noqa: ARG002
         """Pays slashed stake out."""
         amount = self.table("owed").pop(beneficiary, 0)
         self.check(amount > 0, "nothing to collect")

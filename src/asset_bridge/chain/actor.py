@@ -1,0 +1,410 @@
+"""Everything an account can do, as ABI calls: one class for the twin and for a real chain.
+
+Source: spec/contracts.md §5; trade/ports.py `ChainAccount`. The preimages that a verb supplies come from the checked reader, never
+from the caller's memory. How a call gets into a block is the subclass's `_transact`.
+Promises: the same call with the same arguments has one effect where a verb can happen only once (`once`); verbs that may be
+repeated (profile, offer, balance, claim) are sent again only after the earlier result was handed out.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+
+from eth_hash.auto import keccak
+
+from asset_bridge.chain import ids, packing
+from asset_bridge.chain.fold import OrderFacts
+from asset_bridge.chain.keys import AccountKey, address_bytes
+from asset_bridge.chain.messages import Domain, to_compact
+from asset_bridge.chain.packing import EpochArgs, KeyParts, address_account, uint
+from asset_bridge.chain.reader import Reader
+from asset_bridge.chain.records import (
+    ZERO32,
+    ZERO_ADDRESS,
+    AcceptSignature,
+    Approval,
+    ApprovedSlot,
+    At,
+    DeliveryReceipt,
+    DestroyedReceipt,
+    FetchSignature,
+    Listing,
+    NodeKind,
+    Offer,
+    RequestTerms,
+    Sent,
+    Vendor,
+)
+from asset_bridge.errors import InputError
+
+AGREEMENT_SECONDS = 30 * 86_400  # how long a signed agreement to a refund or a new generation may be used
+
+
+class Actor(ABC):
+    """A ChainAccount; `reader` sees what it acts on."""
+
+    def __init__(self, reader: Reader, key: AccountKey) -> None:
+        self._reader, self._key = reader, key
+
+    @property
+    def address(self) -> str:
+        """The account, EIP-55."""
+        return self._key.address
+
+    @property
+    def reader(self) -> Reader:
+        """The reader behind this account."""
+        return self._reader
+
+    def sign_digest(self, digest: bytes) -> bytes:
+        """The account's 65-byte signature over a digest (for messages that travel elsewhere)."""
+        return self._key.sign_digest(digest)
+
+    @abstractmethod
+    def _transact(
+        self, verb: str, contract: str, function: str, args: Sequence[object], value_wei: int = 0, *, once: bool = True
+    ) -> Sent:
+        """Get the call into a block; RefusedError when the contract says no."""
+
+    # ── AssetLedger ──
+    def set_profile(self, document_digest: bytes, payee: str, recovery: str) -> Sent:
+        """Set or change the profile document; payee and recovery stay what the first call set."""
+        args = (self.address, document_digest, payee, recovery, b"")
+        return self._transact("set_profile", "AssetLedger", "set_profile", args, once=False)
+
+    def list_asset(self, listing: Listing) -> tuple[bytes, Sent]:
+        """List; returns the asset's id."""
+        offer = listing.offer
+        args = (
+            self.address,
+            listing.header,
+            listing.capsule,
+            listing.package,
+            packing.pack_keys(listing),
+            listing.pq_commit,
+            listing.body_digest,
+            listing.body_length,
+            listing.description_digest,
+            (offer.price_wei, offer.token, offer.terms_digest, packing.pack_periods(offer.periods)),
+            listing.supersedes,
+            packing.pack_storage(listing.receipt),
+            listing.on_chain_body,
+            b"",
+        )
+        sent = self._transact("publish", "AssetLedger", "list_asset", args)
+        return self._reader.asset_id_of(self.address, listing), sent
+
+    def set_offer(self, asset_id: bytes, offer: Offer) -> Sent:
+        """Another price, terms or periods for future requests."""
+        asset = self._reader.asset(asset_id)
+        card = packing.card_of(packing.key_parts(asset.listing))
+        old, new = packing.offer_args(asset.offer, card), packing.offer_args(offer, card)
+        return self._transact("set_offer", "AssetLedger", "set_offer", (asset_id, old, new, b""), once=False)
+
+    def retire(self, asset_id: bytes) -> Sent:
+        """No new requests."""
+        return self._transact("retire", "AssetLedger", "retire", (asset_id, b""))
+
+    # ── Exchange: before payment ──
+    def request(self, terms: RequestTerms) -> tuple[bytes, Sent]:
+        """Ask for an asset; returns the order's id, which is known before sending."""
+        asset = self._reader.asset(terms.asset_id)
+        offer = packing.offer_args(terms.offer, packing.card_of(packing.key_parts(asset.listing)))
+        args = (
+            terms.asset_id,
+            offer,
+            terms.fetch_signer,
+            terms.pk_b[0],
+            terms.pk_b[1:],
+            terms.hybrid_key_digest,
+            terms.form_digest,
+            terms.form_length,
+            terms.order_nonce,
+            b"",
+        )
+        sent = self._transact("request", "Exchange", "request", args)
+        return self._reader.order_id_of(self.address, terms), sent
+
+    def _parts(self, facts: OrderFacts) -> KeyParts:
+        return packing.key_parts(self._reader.asset(facts.terms.asset_id).listing)
+
+    def approve(self, order_id: bytes, approval: Approval) -> Sent:
+        """Hand out the first generation of shares."""
+        facts = self._reader.facts(order_id)
+        args = (
+            order_id,
+            facts.terms,
+            self._parts(facts),
+            approval.threshold,
+            approval.precursor,
+            pack_shares(approval.slots),
+            pack_sealed_shares(approval.slots),
+            approval.sealed_kpq,
+            approval.reply_digest,
+            approval.reply_length,
+            b"",
+        )
+        return self._transact("approve", "Exchange", "approve", args)
+
+    def deny(self, order_id: bytes, reply_digest: bytes, reply_length: int) -> Sent:
+        """Say no."""
+        facts = self._reader.facts(order_id)
+        args = (order_id, facts.terms, facts.card, reply_digest, reply_length, b"")
+        return self._transact("deny", "Exchange", "deny", args)
+
+    def cancel(self, order_id: bytes) -> Sent:
+        """Withdraw a request before payment."""
+        facts = self._reader.facts(order_id)
+        args = (order_id, facts.terms, facts.card, facts.table_hash, b"")
+        return self._transact("cancel", "Exchange", "cancel", args)
+
+    def expire(self, order_id: bytes) -> Sent:
+        """Record that a request or an approval ran out."""
+        return self._transact("expire", "Exchange", "expire", (order_id,))
+
+    # ── Exchange: pay and deliver ──
+    def pay(self, order_id: bytes, accepts: Iterable[AcceptSignature]) -> Sent:
+        """The price into escrow, with at least t accepts."""
+        facts = self._reader.facts(order_id)
+        table = facts.table.pack() if facts.table else b""
+        value_wei = facts.terms.price if facts.terms.token == ZERO_ADDRESS else 0
+        args = (order_id, facts.terms, facts.card, table, pack_accepts(accepts), b"", b"")
+        return self._transact("pay", "Exchange", "pay", args, value_wei)
+
+    def record_delivery(self, order_id: bytes, fetch: FetchSignature, receipts: Iterable[DeliveryReceipt]) -> Sent:
+        """Record t receipts of one generation; this account is credited the recorder's fee."""
+        facts, given = self._reader.facts(order_id), sorted(receipts, key=lambda r: r.slot)
+        rows = {(r.slot, r.node_id, r.epoch, r.kfrag_id) for r in given}
+        table, current = _table_for(facts, fetch.generation, rows)
+        packed = b"".join(
+            uint(r.slot, 1) + r.cfrag_digest + uint(r.block_number, 8) + r.block_hash + to_compact(r.signature)
+            for r in given
+        )
+        args = (
+            order_id,
+            facts.terms,
+            facts.card,
+            table,
+            current,
+            to_compact(fetch.signature),
+            packed,
+            address_account(self.address),
+        )
+        return self._transact("record_delivery", "Exchange", "record_delivery", args)
+
+    # ── Exchange: after delivery ──
+    def accept_delivery(self, order_id: bytes) -> Sent:
+        """The consumer accepts before the windows end; settles at once."""
+        return self._settle("accept", order_id)
+
+    def settle(self, order_id: bytes) -> Sent:
+        """Divide the escrow once the windows are over; anyone."""
+        return self._settle("settle", order_id)
+
+    def _settle(self, verb: str, order_id: bytes) -> Sent:
+        facts = self._reader.facts(order_id)
+        listing = self._reader.asset(facts.terms.asset_id).listing
+        parts, receipt = packing.key_parts(listing), listing.receipt
+        commitment = packing.key_commitment(parts.points, listing.pk_a, parts.signer)
+        credits = packing.pack_credits(receipt.light_node_id, receipt.storage_node_ids)
+        args = (order_id, facts.terms, commitment, credits, facts.table_hash, facts.delivery, ZERO32, b"")
+        return self._transact(verb, "Exchange", "settle", args)
+
+    def agree_refund_signature(self, order_id: bytes) -> bytes:
+        """This account's half of an agreement to refund; valid for 30 days."""
+        domain = self._reader.exchange_domain
+        return self.authority(domain, "AgreeRefund", (order_id,), keccak(b"agree-refund" + order_id))
+
+    def authority(self, domain: Domain, message: str, values: Sequence[object], nonce: bytes) -> bytes:
+        """account ‖ nonce ‖ deadline ‖ signature: lets anyone submit the verb for this account, once."""
+        deadline = self._reader.block().timestamp + AGREEMENT_SECONDS
+        digest = domain.digest(message, *values, int.from_bytes(nonce, "big"), deadline)
+        return address_bytes(self.address) + nonce + uint(deadline, 8) + self._key.sign_digest(digest)
+
+    def agree_refund(self, order_id: bytes, provider_signature: bytes, consumer_signature: bytes) -> Sent:
+        """Refund by agreement; an empty signature means that this account is that party."""
+        facts = self._reader.facts(order_id)
+        args = (order_id, facts.terms, facts.card, facts.table_hash, facts.delivery_hash)
+        return self._transact(
+            "agree_refund", "Exchange", "agree_refund", (*args, provider_signature, consumer_signature)
+        )
+
+    def refund(self, order_id: bytes) -> Sent:
+        """The price back when nothing was delivered in time; paid out at once when this account is the consumer."""
+        facts = self._reader.facts(order_id)
+        now = facts.terms.consumer == self.address
+        return self._transact(
+            "refund", "Exchange", "refund", (order_id, facts.terms, facts.card, facts.table_hash, now)
+        )
+
+    def revoke(self, order_id: bytes) -> Sent:
+        """No further cfrag for this order."""
+        facts = self._reader.facts(order_id)
+        args = (order_id, facts.terms, facts.card, facts.table_hash, facts.delivery_hash, b"")
+        return self._transact("revoke", "Exchange", "revoke", args)
+
+    # ── Exchange: shares ──
+    def reseal(self, order_id: bytes, slot: int, replacement: Approval, accept: AcceptSignature) -> Sent:
+        """The same share to a new order key; `replacement` holds exactly the one slot that changes."""
+        facts = self._reader.facts(order_id)
+        if len(replacement.slots) != 1 or facts.table is None:
+            raise InputError("chain.reseal-one-slot", "A reseal changes exactly one slot of an approved order.")
+        (new,) = replacement.slots
+        packed = new.node_id + uint(new.epoch, 8) + new.kem_key_digest
+        args = (order_id, facts.terms, facts.card, facts.table.pack(), facts.delivery_hash, slot, packed)
+        rest = (_sealed_share(new), to_compact(accept.signature), b"")
+        return self._transact("reseal", "Exchange", "reseal", (*args, *rest))
+
+    def new_generation_signature(self, order_id: bytes, approval: Approval) -> bytes:
+        """The consumer's consent to a new generation of a paid order."""
+        values = (order_id, *_generation(approval))
+        nonce = keccak(b"regenerate" + order_id + uint(approval.generation, 4))
+        return self.authority(self._reader.exchange_domain, "Regenerate", values, nonce)
+
+    def new_generation(
+        self,
+        order_id: bytes,
+        approval: Approval,
+        consumer_signature: bytes = b"",
+        accepts: Iterable[AcceptSignature] = (),
+    ) -> Sent:
+        """Replace all shares; a paid order needs the consumer's signature and the new nodes' accepts."""
+        facts = self._reader.facts(order_id)
+        args = (order_id, facts.terms, self._parts(facts), facts.table_hash, facts.delivery_hash)
+        rest = (*_generation(approval)[1:], pack_accepts(accepts), b"", consumer_signature)
+        return self._transact("new_generation", "Exchange", "regenerate", (*args, *rest))
+
+    def record_destroyed(self, order_id: bytes, destroyed: DestroyedReceipt) -> Sent:
+        """Record a node's word that its key is gone."""
+        facts = self._reader.facts(order_id)
+        for table in reversed(facts.tables()):
+            row = table.rows[destroyed.slot] if destroyed.slot < len(table.rows) else None
+            known = row and (row.node_id, row.epoch, row.kem_key_digest)
+            if known == (destroyed.node_id, destroyed.epoch, destroyed.kem_key_digest):
+                current = ZERO32 if table is facts.table else facts.table_hash
+                args = (order_id, facts.terms, facts.card, table.pack(), current, facts.delivery_hash)
+                rest = (destroyed.slot, destroyed.reason, to_compact(destroyed.signature))
+                return self._transact("record_destroyed", "Exchange", "record_destroyed", (*args, *rest))
+        raise InputError("chain.no-such-slot", "The order has no slot with this node, epoch and key.")
+
+    # ── Exchange: money ──
+    def open_balance(self, token: str, account: bytes | None = None) -> Sent | None:
+        """Make the balance's slot; None when it is there already."""
+        whose = address_account(self.address) if account is None else account
+        reader = self._reader
+        if any(reader.source.find({"BalanceOpened"}, reader.block(), token=token, account=whose)):
+            return None
+        return self._transact("open_balance", "Exchange", "open_balance", (token, whose), once=False)
+
+    def claim(self, token: str, account: bytes | None = None) -> Sent:
+        """Take out what this account (or a node it operates) is owed."""
+        whose = address_account(self.address) if account is None else account
+        return self._transact("claim", "Exchange", "claim", (token, whose, b""), once=False)
+
+    # ── NodeRegistry ──
+    def register_node(
+        self,
+        *,
+        salt: bytes,
+        kind: NodeKind,
+        endpoint_digest: bytes,
+        endpoint_length: int,
+        signing_address: str,
+        vendor: Vendor,
+        measurement_id: bytes,
+        platform_id: bytes,
+        evidence_digest: bytes,
+        expires_at: int,
+        stake_wei: int,
+    ) -> tuple[bytes, Sent]:
+        """Register a node of this account; returns its id."""
+        epoch = EpochArgs(
+            endpoint_digest,
+            endpoint_length,
+            signing_address,
+            int(vendor),
+            measurement_id,
+            platform_id,
+            evidence_digest,
+            expires_at,
+        )
+        sent = self._transact("register", "NodeRegistry", "register", (salt, int(kind), epoch, b""), stake_wei)
+        return ids.node_id(self.address, salt), sent
+
+    def renew_node(
+        self,
+        node_id: bytes,
+        *,
+        endpoint_digest: bytes,
+        endpoint_length: int,
+        signing_address: str,
+        vendor: Vendor,
+        measurement_id: bytes,
+        platform_id: bytes,
+        evidence_digest: bytes,
+        expires_at: int,
+    ) -> Sent:
+        """A new epoch of the same node."""
+        epoch = EpochArgs(
+            endpoint_digest,
+            endpoint_length,
+            signing_address,
+            int(vendor),
+            measurement_id,
+            platform_id,
+            evidence_digest,
+            expires_at,
+        )
+        return self._transact("renew", "NodeRegistry", "renew", (node_id, epoch, b""))
+
+    def withdraw_node(self, node_id: bytes) -> Sent:
+        """Leave; the stake comes back."""
+        return self._transact("withdraw", "NodeRegistry", "withdraw", (node_id,))
+
+    # ── the governor's verbs ──
+    def govern(self, contract: str, function: str, *args: object) -> Sent:
+        """A governor's call, such as govern("NodeRegistry", "list_measurement", vendor, measurement_id)."""
+        return self._transact(function, contract, function, args, once=False)
+
+    def is_owner_of(self, provider: str) -> bool:
+        """Whether this account acts for `provider`."""
+        return self._reader.owner_of(provider, At.HEAD) == self.address
+
+
+def pack_shares(slots: Iterable[ApprovedSlot]) -> bytes:
+    """`shares` of an approval."""
+    return b"".join(s.node_id + uint(s.epoch, 8) + s.kfrag_id + s.u1 + s.kem_key_digest for s in slots)
+
+
+def _sealed_share(slot: ApprovedSlot) -> bytes:
+    return uint(slot.order_key_expires_at, 5) + to_compact(slot.order_key_signature) + slot.sealed_rk
+
+
+def pack_sealed_shares(slots: Iterable[ApprovedSlot]) -> bytes:
+    """`sealed_shares` of an approval."""
+    return b"".join(to_compact(s.receiver_signature) + _sealed_share(s) for s in slots)
+
+
+def pack_accepts(accepts: Iterable[AcceptSignature]) -> bytes:
+    """`accepts` of `pay`, slots ascending."""
+    ordered = sorted(accepts, key=lambda a: a.slot)
+    return b"".join(uint(a.slot, 1) + to_compact(a.signature) for a in ordered)
+
+
+def _generation(approval: Approval) -> tuple[object, ...]:
+    shares, sealed = pack_shares(approval.slots), pack_sealed_shares(approval.slots)
+    return approval.generation, approval.threshold, approval.precursor, shares, sealed
+
+
+def _table_for(facts: OrderFacts, generation: int, rows: set[tuple[int, bytes, int, bytes]]) -> tuple[bytes, bytes]:
+    """(the table that all these receipts are of, zero or the current table's hash)."""
+    for table in reversed(facts.tables()):
+        known = {(i, r.node_id, r.epoch, r.kfrag_id) for i, r in enumerate(table.rows)}
+        if table.generation == generation and rows <= known:
+            return table.pack(), ZERO32 if table is facts.table else facts.table_hash
+    raise InputError(
+        "chain.receipts-do-not-count-together",
+        "These receipts are not of one slot table that the order has had since it was paid.",
+        hint="collect receipts of the same generation",
+    )
