@@ -228,15 +228,20 @@ class Peer:
     def _failure(self, status: int, content: bytes) -> BridgeError:
         """The peer's own refusal, or what can be said without trusting it."""
         try:
-            obj = self._object(content)
-            code, message, hint, actor = (obj[name] for name in ("code", "message", "hint", "actor"))
-        except (BridgeError, KeyError):
-            return self._bad_reply(f"its status is {status}, without a reason in our form")
-        texts = (code, message, hint, actor)
+            failure = self.failure_of(self._object(content), status)
+        except BridgeError:
+            failure = None
+        return failure or self._bad_reply(f"its status is {status}, without a reason in our form")
+
+    @staticmethod
+    def failure_of(obj: Mapping[str, Any], status: object) -> BridgeError | None:
+        """The error that a peer's JSON says, or None when it is not in the one shape. Its text is bounded and printable."""
+        texts = [obj.get(name) for name in ("code", "message", "hint", "actor")]
         if not all(isinstance(text, str) and len(text) <= 600 and text.isprintable() for text in texts):
-            return self._bad_reply(f"its status is {status}, and its reason is not printable text")
-        if not _CODE.fullmatch(code) or not actor.startswith(ACTORS):
-            return self._bad_reply(f"its status is {status}, and its reason has no known form")
+            return None
+        code, message, hint, actor = (str(text) for text in texts)
+        if not _CODE.fullmatch(code) or not actor.startswith(ACTORS) or not isinstance(status, int):
+            return None
         kind = UnavailableError if status in (404, 429, 502, 504) else BY_HTTP_STATUS.get(status, InputError)
         return kind(code, message, hint=hint, actor=actor)
 
