@@ -6,6 +6,7 @@ signer's signature). Promises: nothing here decides anything; the core does.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -21,6 +22,7 @@ from asset_bridge.transport.server import Guard, build_app
 from asset_bridge.transport.wire import from_json, hex_of, to_json
 
 SWEEP_SECONDS = 5.0
+_LOG = logging.getLogger("asset_bridge.tee")
 _SLOT_LENGTHS = {
     "kfrag_id": 32,
     "u1": 33,
@@ -75,9 +77,9 @@ def routes(core: TeeNodeCore) -> list[Route]:
     ]
 
 
-def health(core: TeeNodeCore) -> list[Reason]:
-    """Why the node would refuse now: its chain endpoints, or its registration."""
-    reasons = []
+def health(core: TeeNodeCore, sweeper: Sweeper) -> list[Reason]:
+    """Why the node would refuse now: its chain endpoints, its registration, or a sweeper that ended."""
+    reasons = [] if sweeper.alive else [Reason("tee.sweeper", "The thread that destroys ended keys is not running.")]
     try:
         core.view.fresh()
         if not core.registered():
@@ -99,7 +101,7 @@ def build(core: TeeNodeCore, guard: Guard, *, also: Callable[[], object] | None 
         routes(core),
         title="Asset Bridge TEE node",
         info=core.info,
-        health=lambda: health(core),
+        health=lambda: health(core, sweeper),
         guard=guard,
         on_start=(sweeper.start,),
         on_stop=(sweeper.stop, core.close),
@@ -115,6 +117,11 @@ class Sweeper:
         self._core, self._also, self._every, self._stop = core, also, every_seconds, threading.Event()
         self._thread: threading.Thread | None = None
 
+    @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+        return self._thread is not None and self._thread.is_alive()
+
     def start(self) -> None:
         """Begin."""
         self._thread = threading.Thread(target=self._run, name="tee-sweeper", daemon=True)
@@ -128,6 +135,9 @@ class Sweeper:
 
     def _run(self) -> None:
         while not self._stop.wait(self._every):
-            self._core.sweep()
-            if self._also is not None:
-                self._also()
+            try:
+                self._core.sweep()
+                if self._also is not None:
+                    self._also()
+            except BridgeError as error:
+                _LOG.error("sweep", extra={"fields": {"code": error.code}})

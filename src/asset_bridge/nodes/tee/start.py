@@ -1,6 +1,6 @@
 """From nothing to a registered TEE node: a fresh key, evidence that binds it, an epoch in the registry, the core.
 
-Source: protocol §2 and §6 ("a restart means new keys and a new epoch"), spec/node-http-tee.md §1. Promises: the signing key is made here and
+Source: protocol §2 and §6 ("a restart means new keys and a new epoch"), spec/node-http-tee.md §1. Promises: the signing key is made here,
 written nowhere; a second start with the same salt is a new epoch of the same node_id; renewals keep the key.
 """
 
