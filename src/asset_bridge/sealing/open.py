@@ -111,7 +111,7 @@ class Opener:
             view, stop = memoryview(plain), base + len(plain)
             while number < len(self.members):
                 begin, end = self._starts[number], self._starts[number + 1]
-                if begin > stop or begin == stop < end:
+                if begin > stop:
                     break  # it begins in a later segment
                 yield number, view[max(begin - base, 0) : end - base]
                 if end > stop:

@@ -168,8 +168,9 @@ def test_node_limits() -> None:
         encode_file_node((link, link))
     many = encode_file_node((FileLink(raw_cid(b""), 2**50, 2**50),) * 1024)
     assert len(many) < MAX_NODE_BYTES
-    with pytest.raises(TamperedError):
-        parse_file_node(many[:44] + many)
+    for long in (many[:44] + many, many + bytes(MAX_NODE_BYTES)):
+        with pytest.raises(TamperedError, match="too long" if len(long) > MAX_NODE_BYTES else "too many"):
+            parse_file_node(long)
 
 
 def test_content_ids_have_one_spelling() -> None:
@@ -237,9 +238,35 @@ def test_a_changed_archive_is_refused_or_another_archive() -> None:
     assert refused > len(whole)
 
 
+def test_a_block_of_an_archive_is_what_its_id_names() -> None:
+    wrong = car_header(raw_cid(b"x")) + car_block(raw_cid(b"x"), b"y")
+    with pytest.raises(TamperedError) as caught:
+        list(read_car(io.BytesIO(wrong).read)[1])
+    assert caught.value.code == "ipld.block"
+
+
+def test_a_long_section_is_refused_before_it_is_read() -> None:
+    stream = io.BytesIO(car_header(raw_cid(b"")) + encode_varint(MAX_BLOCK_BYTES + 37) + bytes(MAX_BLOCK_BYTES + 37))
+    asked: list[int] = []
+
+    def read(size: int) -> bytes:
+        asked.append(size)
+        return stream.read(size)
+
+    with pytest.raises(TamperedError, match="out of bounds"):
+        list(read_car(read)[1])
+    assert max(asked) < 100
+
+
 def test_archive_bounds() -> None:
     header = car_header(raw_cid(b""))
-    for tail in (b"\x80", b"\xff\xff\xff\xff\x01", b"\xa4\x00", b"\x01", encode_varint(MAX_BLOCK_BYTES + 37)):
+    for tail in (
+        b"\x80",
+        b"\xff\xff\xff\xff\x01",
+        b"\xa4\x00" + raw_cid(b"").to_bytes(),
+        b"\x01",
+        encode_varint(MAX_BLOCK_BYTES + 37),
+    ):
         with pytest.raises(TamperedError):
             list(read_car(io.BytesIO(header + tail).read)[1])
     for start in (b"", b"\x10" + bytes(16), header[:-1] + b"\x02", header.replace(b"\x01\x55", b"\x01\x56")):

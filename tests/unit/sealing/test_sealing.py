@@ -279,7 +279,18 @@ def test_on_chain_content_that_does_not_fit_its_body_is_refused() -> None:
     assert caught.value.code == "sealing.length"
 
 
+def test_a_header_of_short_segments_is_refused_by_itself() -> None:
+    summary, _ = seal({"a": b""})
+    with pytest.raises(TamperedError) as caught:
+        SealedHeader.parse(summary.header)
+    assert caught.value.code == "sealing.header"
+    assert SealedHeader.parse(summary.header, SMALL).encode() == summary.header
+
+
 def test_index_limits() -> None:
+    for size in (-1, 2**44 + 1):
+        with pytest.raises(InputError, match="size"):
+            Index.of(Kind.FILE, [MemberSpec("a", size)])
     many = [MemberSpec(f"{n}", 0) for n in range(MAX_ENTRIES + 1)]
     with pytest.raises(InputError, match="at most"):
         Index.of(Kind.FOLDER, many)
@@ -309,6 +320,13 @@ def test_folder_order_shows_every_clash() -> None:
 def test_cbor_heads(encoded: bytes) -> None:
     with pytest.raises(InputError):
         cbor.decode(encoded)
+
+
+def test_cbor_bounds() -> None:
+    assert cbor.decode(b"\x81\x81\x80") == [[[]]]
+    for encoded, why in ((b"\x81\x81\x81\x80", "too deep"), (b"\x00\x00", "left over"), (b"\x62a", "missing")):
+        with pytest.raises(InputError, match=why):
+            cbor.decode(encoded)
 
 
 def test_cbor_values() -> None:

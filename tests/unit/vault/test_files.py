@@ -240,6 +240,11 @@ def test_a_file_that_changes_ends_the_sealing(tmp_path: Path) -> None:
         "grown": lambda: (data / "a").write_bytes(b"x" * 101),
         "gone": lambda: os.rename(data / "b", tmp_path / "elsewhere"),
         "replaced": lambda: shutil.copy(data / "a", data / "b"),
+        "linked to itself": lambda: (
+            os.link(data / "b", tmp_path / "elsewhere"),
+            os.unlink(data / "b"),
+            (data / "b").symlink_to(tmp_path / "elsewhere"),
+        ),
         "linked": lambda: (os.unlink(data / "b"), (data / "b").symlink_to("a")),
     }
     for act in acts.values():
@@ -248,7 +253,11 @@ def test_a_file_that_changes_ends_the_sealing(tmp_path: Path) -> None:
         (tmp_path / "elsewhere").unlink(missing_ok=True)
         (data / "b").unlink(missing_ok=True)
         assert everything(tmp_path) | {"data/b"} == before
-    assert acts
+    make(data, {"a": b"x", "b": b"y"})
+    readers = walk(data).readers()
+    os.utime(data / "a", (1, 1))
+    with pytest.raises(InputError):
+        next(readers)  # before a byte of it was read
 
 
 def test_a_disk_that_fails_under_reading_is_named(tmp_path: Path) -> None:
@@ -309,8 +318,11 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     with opened(tmp_path / "sealed") as opener:
         for taken in (data, tmp_path / "sealed", tmp_path / "dangling"):
             with pytest.raises(InputError) as caught:
-                write_members(opener, taken)
+                write_members(opener, taken, progress=lambda *_: fail(errno.EIO))
             assert caught.value.code == "files.exists"
+    with pytest.raises(InputError) as caught:
+        write_and(data / "a", lambda: fail(errno.EIO))
+    assert caught.value.code == "files.exists"
     with pytest.raises(InputError) as caught:
         write_and(tmp_path / "late", lambda: (tmp_path / "late").write_bytes(b"theirs"))
     assert caught.value.code == "files.exists"
