@@ -13,12 +13,17 @@ from asset_bridge.errors import DefectError, InputError, RefusedError, TamperedE
 from asset_bridge.keys.derivation import ShareRandomness
 from asset_bridge.keys.secp256k1 import SecretScalar, secret_subtract
 from asset_bridge.reencryption import library_form, proof_of_check
-from tests.unit.reencryption.scene import fixed, half, keys, opened, trade
+from tests.unit.reencryption.scene import fixed, half, keys, opened, source, trade
 from tools.vectors.reencryption import resigned, with_coefficients
 
 ROOT = Path(__file__).resolve().parents[3]
 T, OTHER = trade(), trade("another asset")
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+
+
+def replace_binding(cfrag: pre.VerifiedCapsuleFrag, **changes: object) -> pre.VerifiedCapsuleFrag:
+    """The same cfrag, as if it had been verified for another key."""
+    return replace(cfrag, checked=proof_of_check.CHECKED, **changes)
 
 
 @pytest.mark.parametrize("s", [0, ORDER, 2**256 - 1])
@@ -84,7 +89,11 @@ def test_a_cfrag_of_another_order_or_asset_is_refused_and_named() -> None:
             frag.verify(**{"capsule": T.capsule, **keys(T), **changed})
         assert (caught.value.code, caught.value.actor) == ("reencryption.cfrag", "tee node")
         assert frag.kfrag_id.hex()[:8] in caught.value.message
-    for cfrags in ([T.cfrags[0], OTHER.cfrags[1]], OTHER.cfrags):
+    second = pre.encrypt_package(T.pk_a, T.package, source("second capsule"))[0]
+    of_second = [pre.reencrypt(second, kfrag) for kfrag in T.kfrags]
+    of_key_a = [replace_binding(cfrag, pk_a=OTHER.pk_a) for cfrag in T.cfrags]
+    of_key_b = [replace_binding(cfrag, pk_b=OTHER.pk_b) for cfrag in T.cfrags]
+    for cfrags in ([T.cfrags[0], OTHER.cfrags[1]], OTHER.cfrags, of_second, of_key_a, of_key_b):
         with pytest.raises(RefusedError) as refusal:
             opened(T, cfrags)
         assert refusal.value.code == "reencryption.other-set"
