@@ -175,13 +175,11 @@ def register(salt: bytes32, kind: uint8, epoch: Epoch, authority_: Bytes[1084]) 
     @notice Registers a node with its stake and first epoch; the acting account becomes its operator.
     @return node_id, the digest of operator and salt.
     """
-    operator: address = msg.sender
-    if len(authority_) != 0:
-        # The node id needs the operator, who stands in front of his own signature.
-        assert len(authority_) > 20, "authority: too short"
-        operator = convert(slice(authority_, 0, 20), address)
+    operator: address = authority._claimed(authority_)
     node_id: bytes32 = keccak256(abi_encode(operator, salt))
-    operator = authority._actor(authority_, abi_encode(REGISTER_TYPE, node_id, convert(kind, uint256), keccak256(abi_encode(epoch))))
+    authority._actor(
+        authority_, abi_encode(REGISTER_TYPE, node_id, convert(kind, uint256), keccak256(abi_encode(epoch)))
+    )
     assert kind >= LIGHT and kind <= STORAGE, "registry: unknown kind"
     assert self._nodes[node_id].owner == 0, "registry: node exists"
     assert msg.value >= minimum_stake, "registry: stake is too small"

@@ -72,6 +72,18 @@ def _digest(struct_hash: bytes32) -> bytes32:
     return keccak256(concat(x"1901", self._domain(), struct_hash))
 
 
+@view
+@internal
+def _claimed(authority: Bytes[1084]) -> address:
+    """
+    @notice Whom `authority` names, before its signature is checked: for ids that contain the account that signs them.
+    """
+    if len(authority) == 0:
+        return msg.sender
+    assert len(authority) > HEAD_BYTES, "authority: too short"
+    return convert(slice(authority, 0, 20), address)
+
+
 @internal
 def _actor(authority: Bytes[1084], head: Bytes[640]) -> address:
     """

@@ -10,6 +10,7 @@
 # 10 years: longer is taken as a mistake in units.
 MAX_PERIOD_SECONDS: constant(uint256) = 315_360_000
 DAY_SECONDS: constant(uint256) = 86_400
+WEEK_SECONDS: constant(uint256) = 604_800
 APPROVE: constant(uint256) = 160
 PAY: constant(uint256) = 128
 DELIVER: constant(uint256) = 96
@@ -45,3 +46,19 @@ def _check_minimum(minimum: uint256):
     """
     for i: uint256 in range(6):
         assert minimum >> (32 * i) & (2**32 - 1) >= DAY_SECONDS, "ledger: minimum period is too short"
+
+
+@pure
+@internal
+def _busy_until(deadline: uint256, paid: bool, packed: uint256, grace_seconds: uint256, development: bool) -> uint256:
+    """
+    @notice The latest end of all windows that an order can still have after `deadline`.
+    @param paid Whether delivery is still owed, so that its grace and windows are to come.
+    """
+    until: uint256 = deadline + self._seconds(packed, ANSWER)
+    if paid:
+        until += grace_seconds + self._seconds(packed, WINDOW)
+    if development:
+        return until
+    # Whole weeks: a busy node's word then changes once a week, not with every order.
+    return (until + WEEK_SECONDS - 1) // WEEK_SECONDS * WEEK_SECONDS
