@@ -47,8 +47,11 @@ def agree(desk: Desk, order_id: bytes) -> bytes:
 
 def refund_agreed(desk: Desk, order_id: bytes, other_signature: bytes) -> Sent:
     """Send the refund with the other side's signature and this side's own."""
-    own = agree(desk, order_id)
     order = desk.reader.order(order_id)
-    if desk.address == order.provider:
-        return desk.account.agree_refund(order_id, own, other_signature)
-    return desk.account.agree_refund(order_id, other_signature, own)
+    if desk.address not in (order.provider, order.consumer):
+        raise InputError("trade.role", "only provider and consumer of an order can agree on a refund")
+    if order.state not in BY_AGREEMENT:
+        raise wrong_state(order, *BY_AGREEMENT)
+    if desk.address == order.provider:  # the sender's own side needs no signature
+        return desk.account.agree_refund(order_id, b"", other_signature)
+    return desk.account.agree_refund(order_id, other_signature, b"")

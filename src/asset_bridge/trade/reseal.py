@@ -7,6 +7,7 @@ blob (`Accept`) before the transaction. Does not promise: to replace a share tha
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from asset_bridge.attestation.appraise import Accepted
 from asset_bridge.chain.messages import accept_digest, recover
@@ -21,8 +22,7 @@ from asset_bridge.trade.shares import RefusedNode, make_shares, owned_asset, sea
 RESEALABLE = (OrderState.APPROVED, OrderState.PAID, OrderState.DELIVERED, OrderState.SETTLED)
 
 
-@dataclass(frozen=True, slots=True)
-class Lost:
+class Lost(NamedTuple):
     """A slot whose share is dead, and why."""
 
     slot: int

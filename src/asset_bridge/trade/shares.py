@@ -137,12 +137,13 @@ def _no_answer(node: Node, error: BridgeError) -> Rejected:
 def choose_holders(
     desk: Desk, examiner: Examiner, order_id: bytes, threshold: int, shares: int, *, at: At = At.FINAL
 ) -> tuple[list[Holder], list[RefusedNode]]:
-    """Challenge every live TEE node, choose by policy, take their order keys; a node that fails at the last step is replaced.
+    """Challenge every TEE node whose epoch lasts, choose by policy, take their order keys; a node that fails at the last step is replaced.
 
     Raises:
         RefusedError(attestation.policy-nobody, attestation.too-few): the policy leaves fewer than `shares` nodes; each is named.
     """
-    nodes = {node.node_id: node for node in desk.reader.nodes(NodeKind.TEE, at) if node.live}
+    now_at = desk.reader.block(at).timestamp  # nodes that are not live are asked too, so that the report names why
+    nodes = {node.node_id: node for node in desk.reader.nodes(NodeKind.TEE, at) if node.current.expires_at > now_at}
     verdicts, tees = examine(desk, examiner, list(nodes.values()))
     failed: list[RefusedNode] = []
     while True:

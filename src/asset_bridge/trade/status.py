@@ -18,7 +18,7 @@ PROVIDER, CONSUMER, NODES, NOBODY = "provider", "consumer", "tee nodes", "nobody
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Where an order stands. `next_command` is for the side that asks; empty when it can only wait."""
+    """Where an order stands. `next_command` (what follows `asset-bridge`) is for the side that asks; empty when it can only wait."""
 
     order_id: bytes
     asset_id: bytes
@@ -66,7 +66,7 @@ def status_of(
             verb = "reseal"
     name = f"0x{order.order_id.hex()}"
     suffix = " -o DIR" if verb == "fetch" else ""
-    command = f"asset-bridge {verb}" if verb in ("claim", "catalog") else f"asset-bridge {verb} {name}{suffix}"
+    command = verb if verb in ("claim", "catalog") else f"{verb} {name}{suffix}"
     return Status(
         order_id=order.order_id,
         asset_id=order.terms.asset_id,
@@ -114,9 +114,15 @@ def _next(
             verb = "fetch" if not fetched else "accept"
             return order.state, CONSUMER, order.deliver_by, {CONSUMER: verb, PROVIDER: "revoke"}, detail
         case OrderState.PAID:
-            until_at = order.deliver_by + grace_seconds
-            if now_at < until_at:
-                return order.state, NODES, until_at, {}, "The delivery deadline is over; late receipts still count."
+            grace_ends_at = order.deliver_by + grace_seconds
+            if now_at < grace_ends_at:
+                return (
+                    order.state,
+                    NODES,
+                    grace_ends_at,
+                    {},
+                    "The delivery deadline is over; late receipts still count.",
+                )
             return (
                 order.state,
                 CONSUMER,

@@ -20,7 +20,7 @@ from asset_bridge.errors import InputError, TamperedError
 from asset_bridge.vault.durable import write_private
 
 FORMAT = "asset-bridge/network/1"
-CONTRACTS = ("registry", "ledger", "exchange", "verifier")
+CONTRACTS = ("NodeRegistry", "AssetLedger", "Exchange", "Challenges", "ReencryptionVerifier")
 MAX_NETWORK_BYTES = 256 * 1024
 
 

@@ -6,10 +6,12 @@ name of the data. Does not promise: to find personal data in free text.
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from asset_bridge.errors import InputError, TamperedError
@@ -41,6 +43,29 @@ class Description:
     duo: tuple[str, ...] = ()
     records: int | None = None
     template: dict[str, Any] | None = None
+
+    @staticmethod
+    def build(
+        *,
+        title: str,
+        summary: str = "",
+        keywords: Iterable[str] = (),
+        duo: Iterable[str] = (),
+        records: int | None = None,
+        template_file: Path | None = None,
+    ) -> Description:
+        """A description from what a person typed; the template from a JSON file.
+
+        Raises:
+            InputError(trade.template): the file cannot be read or is not JSON.
+        """
+        template = None
+        if template_file is not None:
+            try:
+                template = json.loads(template_file.read_text(encoding="utf-8"))
+            except (OSError, ValueError, RecursionError):
+                raise InputError("trade.template", f"{template_file} cannot be read as JSON") from None
+        return Description(title, summary, tuple(keywords), tuple(duo), records, template)
 
     def encode(self) -> bytes:
         """Canonical JSON.

@@ -15,7 +15,7 @@ from jsonschema.exceptions import SchemaError
 from referencing import Registry
 
 from asset_bridge.errors import BridgeError, InputError, TamperedError
-from asset_bridge.trade.documents.canonical import bad, encode_json
+from asset_bridge.trade.documents.canonical import encode_json
 
 MAX_TEMPLATE_BYTES = 64 * 1024
 MAX_DEPTH = 12
@@ -205,12 +205,30 @@ def application_problem(application: object, template: dict[str, Any] | None) ->
     return ""
 
 
-__all__ = [
-    "ATTACHMENTS",
-    "DEFAULT_TEMPLATE",
-    "EXAMPLE_APPLICATION",
-    "application_problem",
-    "bad",
-    "check_template",
-    "validate_application",
-]
+def example_application(template: dict[str, Any] | None = None) -> dict[str, Any]:
+    """An application to fill in: the shipped example for the default template, else placeholders of the right kinds."""
+    if template is None or template == DEFAULT_TEMPLATE:
+        return dict(EXAMPLE_APPLICATION)
+    made = _placeholder(template)
+    return made if isinstance(made, dict) else {}
+
+
+def _placeholder(schema: dict[str, Any]) -> Any:
+    for fixed in ("const", "default"):
+        if fixed in schema:
+            return schema[fixed]
+    if schema.get("enum"):
+        return schema["enum"][0]
+    kind = schema.get("type", "string")
+    if kind == "object":
+        wanted = schema.get("required", list(schema.get("properties", {})))
+        return {
+            name: _placeholder(schema["properties"][name]) for name in wanted if name in schema.get("properties", {})
+        }
+    if kind == "array":
+        return []
+    if kind in ("integer", "number"):
+        return schema.get("minimum", 0)
+    if kind == "boolean":
+        return False
+    return f"<{schema.get('title', 'text')}>"

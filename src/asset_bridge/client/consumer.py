@@ -1,0 +1,165 @@
+"""A consumer in a script: look, request, pay, fetch.
+
+with Consumer.open("~/institute", passphrase_from_file(Path("passphrase"))) as consumer:
+    asset = consumer.catalog()[0].asset
+    order = consumer.request(asset.asset_id, application)
+    …  # the provider approves
+    consumer.pay(order.order_id)
+    consumer.fetch(order.order_id, Path("data"))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from asset_bridge.chain.records import Offer, OrderState, Sent
+from asset_bridge.client.results import Checked, Fetched, Paid, Requested
+from asset_bridge.client.session import Session
+from asset_bridge.errors import InputError, UnavailableError
+from asset_bridge.trade import accept as accept_story
+from asset_bridge.trade import answer
+from asset_bridge.trade import cancel as cancel_story
+from asset_bridge.trade import fetch as fetch_story
+from asset_bridge.trade import pay as pay_story
+from asset_bridge.trade import refund as refund_story
+from asset_bridge.trade import request as request_story
+from asset_bridge.trade.check_approval import SAMPLE_BLOCKS
+from asset_bridge.trade.desk import short
+from asset_bridge.trade.documents.form import Attachment
+from asset_bridge.trade.opening import Opened, open_at_hand
+from asset_bridge.vault.files import media_type
+
+RECORDED_TRIES = 5
+
+
+class Consumer(Session):
+    """The verbs of a data consumer."""
+
+    def request(
+        self,
+        asset_id: bytes,
+        application: dict[str, Any],
+        attachments: Sequence[Path] = (),
+        *,
+        expect_price_wei: int | None = None,
+        fetch_signer: str | None = None,
+    ) -> Requested:
+        """Apply for an asset. `expect_price_wei` is the price that was seen; another one is refused."""
+        documents = tuple(_attachment(path) for path in attachments)
+        expected: Offer | None = None
+        if expect_price_wei is not None:
+            expected = self.chain.asset(asset_id).offer
+            if expected.price_wei != expect_price_wei:
+                raise InputError(
+                    "trade.offer-changed",
+                    "the price of this asset changed since it was shown",
+                    hint="look again, then request",
+                )
+        done = request_story.request(
+            self.desk, asset_id, application, documents, expected=expected, fetch_signer=fetch_signer
+        )
+        return Requested(done.order_id, done.asset_id, done.provider, (done.sent,))
+
+    def send_form_again(self, order_id: bytes) -> None:
+        """Upload the sealed application once more."""
+        request_story.send_form_again(self.desk, order_id)
+
+    def check(self, order_id: bytes, *, minimum_accepts: int | None = None, download_first: bool = False) -> Checked:
+        """Show that the approved key opens this asset, without paying."""
+        return _checked(
+            pay_story.check_before_payment(
+                self.desk,
+                order_id,
+                self.home.bodies_folder,
+                minimum_accepts=minimum_accepts,
+                download_first=download_first,
+            )
+        )
+
+    def pay(self, order_id: bytes, *, minimum_accepts: int | None = None, download_first: bool = False) -> Paid:
+        """Check everything, then pay into escrow."""
+        done = pay_story.pay(
+            self.desk, order_id, self.home.bodies_folder, minimum_accepts=minimum_accepts, download_first=download_first
+        )
+        return Paid(order_id, _checked(done.checked), done.sent)
+
+    def fetch(self, order_id: bytes, output: Path | str) -> Fetched:
+        """Download, have re-encrypted, open into the new folder `output`."""
+        done = fetch_story.fetch(self.desk, order_id, Path(output), self.home.bodies_folder)
+        return _fetched(order_id, done.opened, done, self._recorded(order_id))
+
+    def _recorded(self, order_id: bytes) -> Sent | None:
+        """Record the delivery where no light node does it soon: an unrecorded delivery is refunded and the provider unpaid."""
+        for _ in range(RECORDED_TRIES):
+            if self.chain.order(order_id).state is not OrderState.PAID:
+                return None
+            self.desk.pause()
+        return None
+
+    def open_again(self, order_id: bytes, output: Path | str, sealed: Path | None = None) -> Fetched:
+        """Open again what was fetched before; no TEE node is asked. `sealed`: a sealed file at hand."""
+        if sealed is not None:
+            return _fetched(order_id, open_at_hand(self.desk, sealed, Path(output)), None, None)
+        opened = fetch_story.open_again(self.desk, order_id, Path(output), self.home.bodies_folder)
+        return _fetched(order_id, opened, None, None)
+
+    def record_delivery(self, order_id: bytes) -> Sent:
+        """Record the receipts of a fetched order."""
+        return accept_story.record_delivery(self.desk, order_id)
+
+    def accept(self, order_id: bytes) -> Sent:
+        """Say that the delivery is as agreed."""
+        return accept_story.accept(self.desk, order_id)[-1]
+
+    def cancel(self, order_id: bytes) -> Sent:
+        """Take an unpaid request back."""
+        return cancel_story.cancel(self.desk, order_id)
+
+    def refund(self, order_id: bytes) -> Sent:
+        """Take the price of an undelivered order back."""
+        return refund_story.refund(self.desk, order_id)
+
+    def reply(self, order_id: bytes) -> str:
+        """What the provider wrote back."""
+        return answer.read_reply(self.desk, order_id)
+
+
+def _attachment(path: Path) -> Attachment:
+    try:
+        return Attachment(path.name, media_type(path.name), path.read_bytes())
+    except OSError as error:
+        raise UnavailableError("client.attachment", f"{path} cannot be read: {error.strerror}", actor="you") from None
+
+
+def _checked(found: pay_story.Checked) -> Checked:
+    offer, approval = found.order.terms.offer, found.keys.approval
+    on_chain = bool(found.keys.asset.listing.on_chain_body)
+    bad = [(failure.source, failure.code) for failure in found.bad_replicas]
+    bad += [(f"tee node {short(node_id)}", code) for node_id, code in found.accepts.missing]
+    return Checked(
+        order_id=found.order.order_id,
+        accepts=len(found.accepts.accepts),
+        shares=len(approval.slots),
+        threshold=approval.threshold,
+        sampled_blocks=0 if on_chain or found.downloaded else SAMPLE_BLOCKS,
+        replicas=found.good_replicas,
+        bad=tuple(bad),
+        price_wei=offer.price_wei,
+        token=offer.token,
+    )
+
+
+def _fetched(order_id: bytes, opened: Opened, done: fetch_story.Fetched | None, recorded: Sent | None) -> Fetched:
+    return Fetched(
+        order_id=order_id,
+        output=opened.output,
+        files=opened.written.files,
+        bytes_written=opened.written.content_bytes,
+        downloaded_bytes=done.downloaded_bytes if done is not None else 0,
+        bad_replicas=tuple((f.source, f.code) for f in done.bad_replicas) if done is not None else (),
+        failed_nodes=tuple((short(f.node_id), f.code) for f in done.failed_nodes) if done is not None else (),
+        recorded=recorded,
+        provenance=opened.provenance,
+    )

@@ -1,0 +1,89 @@
+"""Light nodes, storage nodes and TEE nodes as one side of a trade reaches them.
+
+Source: protocol §2 (endpoint documents), spec/node-http.md. Promises: a node is reached only at a URL that its operator signed; light nodes
+are tried in turn, none is special. Does not promise: that anyone answers truthfully.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+from asset_bridge.chain.records import Ack, DeliveryReceipt, FetchSignature, NodeKind, StorageReceipt
+from asset_bridge.errors import BridgeError, InputError, UnavailableError
+from asset_bridge.ipfs.gateway import Gateway
+from asset_bridge.trade.directory import Directory, node_name
+from asset_bridge.trade.ports import BlockSource, ChainReader, LightNode, Progress
+
+_T = TypeVar("_T")
+
+
+class LightNodes:
+    """Several light nodes as one: a call goes to the first that is not down."""
+
+    def __init__(self, nodes: Sequence[LightNode]) -> None:
+        """InputError(client.no-light-node): the list is empty."""
+        if not nodes:
+            raise InputError(
+                "client.no-light-node",
+                "network.toml names no light node",
+                hint="ask your network's operator for a new one",
+            )
+        self._nodes, self.name = tuple(nodes), "light nodes"
+
+    def _first(self, call: Callable[[LightNode], _T]) -> _T:
+        down: BridgeError | None = None
+        for node in self._nodes:
+            try:
+                return call(node)
+            except UnavailableError as error:
+                down = error
+        assert down is not None
+        raise down
+
+    def get_block(self, cid: bytes) -> bytes:
+        """See BlockSource."""
+        return self._first(lambda node: node.get_block(cid))
+
+    def upload(
+        self, root: bytes, length: int, blocks: Callable[[bytes], bytes], purpose: str, progress: Progress | None
+    ) -> None:
+        """See BlockSink; another light node goes on where one failed."""
+        self._first(lambda node: node.upload(root, length, blocks, purpose, progress))
+
+    def storage_receipt(self, body_digest: bytes, length: int) -> StorageReceipt:
+        """See BlockSink."""
+        return self._first(lambda node: node.storage_receipt(body_digest, length))
+
+    def catalog(self) -> list[bytes]:
+        """See LightNode."""
+        return self._first(lambda node: node.catalog())
+
+    def events(self, after_block: int) -> Iterator[dict[str, object]]:
+        """See LightNode."""
+        return self._first(lambda node: node.events(after_block))
+
+    def reencrypt(
+        self, order_id: bytes, fetch: FetchSignature
+    ) -> list[tuple[bytes, bytes, DeliveryReceipt, tuple[Ack, ...]]]:
+        """See LightNode."""
+        return self._first(lambda node: node.reencrypt(order_id, fetch))
+
+
+def storage_sources(
+    reader: ChainReader, directory: Directory, start: Sequence[Gateway], make: Callable[[str, str], Gateway]
+) -> list[BlockSource]:
+    """The storage nodes of network.toml, then every other live one of the registry that can be found."""
+    sources: list[BlockSource] = list(start)
+    seen = {gateway.base_url for gateway in start}
+    for node in reader.nodes(NodeKind.STORAGE):
+        if not node.live:
+            continue
+        try:
+            url = directory.endpoint(node).urls[0].rstrip("/")
+        except BridgeError:
+            continue  # a node whose document is lost serves nobody; the others do
+        if url not in seen:
+            seen.add(url)
+            sources.append(make(url, node_name(node)))
+    return sources

@@ -1,0 +1,198 @@
+"""A provider in a script: open a home, publish, read the inbox, approve.
+
+with Provider.open("~/hospital", passphrase_from_file(Path("passphrase"))) as provider:
+    asset = provider.publish("export/", description=Description("Cohort", "…"), terms="…", price_wei=10**17)
+    for item in provider.inbox():
+        provider.approve(item.order_id, policy="policy.toml")
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from asset_bridge.attestation.policy import Policy
+from asset_bridge.attestation.verify import NO_COLLATERAL
+from asset_bridge.chain.records import ZERO32, ZERO_ADDRESS, At, Offer, Order, OrderState, Periods, Sent
+from asset_bridge.client.results import Approved, Changed, ChosenNode, Resealed, Revoked
+from asset_bridge.client.session import Session
+from asset_bridge.client.verifiers import load_policy, verifiers_for
+from asset_bridge.errors import InputError
+from asset_bridge.trade import answer
+from asset_bridge.trade import approve as approve_story
+from asset_bridge.trade import inbox as inbox_story
+from asset_bridge.trade import publish as publish_story
+from asset_bridge.trade import reseal as reseal_story
+from asset_bridge.trade import retire as retire_story
+from asset_bridge.trade import revoke as revoke_story
+from asset_bridge.trade.check_approval import collect_accepts
+from asset_bridge.trade.desk import short
+from asset_bridge.trade.documents.description import Description
+from asset_bridge.trade.documents.form import Attachment
+from asset_bridge.trade.evidence import VENDOR_NAMES, Examiner
+from asset_bridge.trade.offers import set_offer
+from asset_bridge.trade.preview import PublicView, preview
+
+ACCEPT_TRIES = 15
+DEFAULT_PERIODS = Periods(30 * 86_400, 14 * 86_400, 72 * 3_600, 72 * 3_600, 48 * 3_600, 365 * 86_400)  # protocol §8
+
+
+@dataclass(frozen=True, slots=True)
+class InboxItem:
+    """A request as a page: `application` is what the consumer wrote, `problem` why it cannot be approved."""
+
+    order: Order
+    asset_title: str
+    application: dict[str, Any] | None
+    attachments: tuple[Attachment, ...]
+    problem: str
+
+    @property
+    def order_id(self) -> bytes:
+        """The order's id."""
+        return self.order.order_id
+
+
+class Provider(Session):
+    """The verbs of a data provider."""
+
+    def default_periods(self) -> Periods:
+        """The deadlines of protocol §8."""
+        return DEFAULT_PERIODS
+
+    def _plan(
+        self,
+        path: Path | str,
+        *,
+        description: Description,
+        terms: str,
+        price_wei: int,
+        token: str = ZERO_ADDRESS,
+        periods: Periods | None = None,
+        on_chain: bool = False,
+        supersedes: bytes | None = None,
+        legal_name: str = "",
+    ) -> publish_story.Plan:
+        return publish_story.Plan(
+            path=Path(path),
+            description=description,
+            terms=terms,
+            offer=Offer(price_wei, token, ZERO32, periods or DEFAULT_PERIODS),
+            on_chain=on_chain,
+            supersedes=supersedes or ZERO32,
+            legal_name=legal_name,
+        )
+
+    def preview(self, path: Path | str, **plan: Any) -> PublicView:
+        """What `publish` with the same arguments would make public; nothing is written or sent."""
+        return preview(self.desk, self._plan(path, **plan))
+
+    def publish(self, path: Path | str, **plan: Any) -> publish_story.Published:
+        """Seal a file or folder, upload the ciphertext, list it.
+
+        Args: description, terms, price_wei; optional token, periods, on_chain, supersedes, legal_name.
+        """
+        return publish_story.publish(self.desk, self._plan(path, **plan), self.home.work_folder)
+
+    def unfinished(self) -> list[str]:
+        """Publications that were sealed and not listed."""
+        return publish_story.unfinished(self.desk)
+
+    def resume_publish(self, name: str) -> publish_story.Published:
+        """Go on with one of `unfinished`."""
+        return publish_story.resume(self.desk, name, self.home.work_folder)
+
+    def inbox(self) -> list[InboxItem]:
+        """Requests that wait for an answer."""
+        return [
+            InboxItem(item.order, item.title, item.application, item.attachments, item.problem)
+            for item in inbox_story.inbox(self.desk)
+        ]
+
+    def _examiner(self, policy: Policy | Path | str | None) -> Examiner:
+        chosen = load_policy(self.home, policy)
+        desk = self.desk
+        return Examiner(desk.reader, chosen, verifiers_for(chosen), NO_COLLATERAL, desk.randbytes, desk.clock)
+
+    def approve(
+        self,
+        order_id: bytes,
+        *,
+        policy: Policy | Path | str | None = None,
+        reply: str = "",
+        threshold: int | None = None,
+        shares: int | None = None,
+    ) -> Approved:
+        """Approve a request; `policy` names the TEE nodes to trust (the home's policy.toml by default)."""
+        done = approve_story.approve(
+            self.desk, order_id, self._examiner(policy), threshold=threshold, shares=shares, reply=reply
+        )
+        chosen = tuple(self._chosen(node_id) for node_id in done.chosen)
+        refused = tuple((short(node.node_id), node.codes) for node in done.refused)
+        sent = (done.sent,) if done.sent is not None else ()
+        return Approved(order_id, done.threshold, chosen, refused, self._accepted(order_id, len(chosen)), sent)
+
+    def _chosen(self, node_id: bytes) -> ChosenNode:
+        node = self.chain.node(node_id)
+        return ChosenNode(node_id, short(node_id), node.operator, VENDOR_NAMES[node.current.vendor])
+
+    def _accepted(self, order_id: bytes, wanted: int) -> int:
+        """How many nodes opened their share; they look at a finalized block, so this waits a little."""
+        found = 0
+        for _ in range(ACCEPT_TRIES):
+            order = self.chain.order(order_id)
+            if order.state is not OrderState.APPROVED:
+                break
+            found = len(collect_accepts(self.desk, order).accepts)
+            if found >= wanted:
+                break
+            self.desk.pause()
+        return found
+
+    def deny(self, order_id: bytes, reply: str = "") -> Sent:
+        """Refuse a request."""
+        return answer.deny(self.desk, order_id, reply)
+
+    def reseal(
+        self, order_id: bytes, *, policy: Policy | Path | str | None = None, slots: tuple[int, ...] | None = None
+    ) -> Resealed:
+        """Give lost shares to their nodes' new keys. Nothing lost: an empty result."""
+        try:
+            done = reseal_story.reseal(self.desk, order_id, self._examiner(policy), slots)
+        except InputError as error:
+            if error.code == "trade.nothing-lost":
+                return Resealed(order_id, (), (), ())
+            raise
+        approval = self.chain.order(order_id).approval
+        held = approval.slots if approval is not None else ()
+        failed = tuple((short(node.node_id), node.codes) for node in done.failed)
+        return Resealed(order_id, tuple((slot, held[slot].node_id) for slot in done.slots), failed, done.sent)
+
+    def revoke(self, order_id: bytes) -> Revoked:
+        """Stop serving an order, and record which nodes say that their key is gone."""
+        sent = [revoke_story.revoke(self.desk, order_id)]
+        found = revoke_story.collect_destroyed(self.desk, order_id)
+        sent += found.sent
+        return Revoked(order_id, found.destroyed, found.ended, found.silent, tuple(sent))
+
+    def retire(self, asset_id: bytes) -> Sent:
+        """Take no new requests for an asset."""
+        return retire_story.retire(self.desk, asset_id)
+
+    def set_offer(
+        self, asset_id: bytes, *, price_wei: int, terms: str | None = None, periods: Periods | None = None
+    ) -> Sent:
+        """Change price, terms or periods for future requests."""
+        return set_offer(self.desk, asset_id, price_wei=price_wei, terms=terms, periods=periods)
+
+    def change_account(self, *, payee: str | None = None, recovery: str | None = None) -> Changed:
+        """Change who is paid or who can recover the account."""
+        before = self.chain.profile(self.address)
+        if before is None:
+            raise InputError("client.no-profile", "this account has no profile yet", hint="publish something first")
+        wanted = (payee or before.payee, recovery or before.recovery)
+        sent = self.desk.account.set_profile(before.document_digest, *wanted)
+        after = self.chain.profile(self.address, At.HEAD)
+        at_once = after is not None and (after.payee, after.recovery) == wanted
+        return Changed(*wanted, 0 if at_once else sent.block.timestamp + 7 * 86_400, sent)

@@ -1,0 +1,133 @@
+"""What the client's verbs return: plain values, ready for a report or for JSON. Nothing in them is secret."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from asset_bridge.chain.records import Asset, Sent
+from asset_bridge.trade.documents.description import Description
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogEntry:
+    """A listed asset. `problem` says why its description or terms could not be read."""
+
+    asset: Asset
+    description: Description | None
+    terms: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Requested:
+    """An order that waits for its provider."""
+
+    order_id: bytes
+    asset_id: bytes
+    provider: str
+    sent: tuple[Sent, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenNode:
+    """A TEE node that holds a share."""
+
+    node_id: bytes
+    name: str
+    operator: str
+    tee: str
+
+
+@dataclass(frozen=True, slots=True)
+class Approved:
+    """An approval: who holds a share, who was refused by name and why, how many opened theirs."""
+
+    order_id: bytes
+    threshold: int
+    chosen: tuple[ChosenNode, ...]
+    refused: tuple[tuple[str, tuple[str, ...]], ...]
+    accepted: int
+    sent: tuple[Sent, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What the checks before payment found."""
+
+    order_id: bytes
+    accepts: int
+    shares: int
+    threshold: int
+    sampled_blocks: int
+    replicas: int
+    bad: tuple[tuple[str, str], ...]
+    price_wei: int
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Paid:
+    """A paid order."""
+
+    order_id: bytes
+    checked: Checked
+    sent: Sent
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """An opened asset on disk, and what was skipped on the way."""
+
+    order_id: bytes
+    output: Path
+    files: int
+    bytes_written: int
+    downloaded_bytes: int
+    bad_replicas: tuple[tuple[str, str], ...]
+    failed_nodes: tuple[tuple[str, str], ...]
+    recorded: Sent | None
+    provenance: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """A revoked order: slots whose node says that its key is gone, whose node started anew, and which are silent."""
+
+    order_id: bytes
+    destroyed: int
+    ended: int
+    silent: int
+    sent: tuple[Sent, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Resealed:
+    """Slots that live again as (slot, node id), and nodes that failed as (name, code)."""
+
+    order_id: bytes
+    slots: tuple[tuple[int, bytes], ...]
+    failed: tuple[tuple[str, tuple[str, ...]], ...]
+    sent: tuple[Sent, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """Money taken out of the Exchange."""
+
+    settled: tuple[bytes, ...]
+    amount_wei: int
+    payee: str
+    sent: tuple[Sent, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """Who is paid and who can recover the account; `effective_at` 0: at once."""
+
+    payee: str
+    recovery: str
+    effective_at: int
+    sent: Sent

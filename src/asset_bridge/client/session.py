@@ -1,0 +1,254 @@
+"""What a provider's and a consumer's session share: an open home, the chain, nodes, and the verbs of both sides.
+
+Source: design §2 (FRONTS). Promises: an acting session holds the home's lock and first settles what an earlier process left pending;
+no verb prints. Does not promise: thread safety; one session, one thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from asset_bridge.chain.account import RpcAccount
+from asset_bridge.chain.adapter import RpcChain
+from asset_bridge.chain.keys import AccountKey
+from asset_bridge.chain.records import ZERO_ADDRESS, Asset, Node, NodeKind, Sent
+from asset_bridge.client.peers import LightNodes, storage_sources
+from asset_bridge.client.results import CatalogEntry, Claimed
+from asset_bridge.errors import BridgeError, InputError
+from asset_bridge.ipfs.gateway import Gateway
+from asset_bridge.ipfs.multi import MultiSource
+from asset_bridge.trade import claim as claim_story
+from asset_bridge.trade import refund as refund_story
+from asset_bridge.trade.desk import Desk, no_progress
+from asset_bridge.trade.directory import Directory
+from asset_bridge.trade.documents.description import Description, decode_terms
+from asset_bridge.trade.network import deployment_of
+from asset_bridge.trade.ports import ChainReader, Progress, RandBytes, TeeNode
+from asset_bridge.trade.remote import RemoteLight, RemoteTee
+from asset_bridge.trade.status import Status, status
+from asset_bridge.transport.client import Peer
+from asset_bridge.vault.home import Home
+from asset_bridge.vault.network import Network
+from asset_bridge.vault.passphrase import Passphrase
+
+PAUSE_SECONDS = 1.0
+CHANGE_SECONDS = 10.0
+
+
+class Session:
+    """An open home at work on its network. Make one with `open`."""
+
+    def __init__(self, home: Home, desk: Desk, lock: contextlib.ExitStack) -> None:
+        self.home, self.desk, self._lock = home, desk, lock
+
+    @classmethod
+    def open(
+        cls,
+        home: Path | str,
+        passphrase: Passphrase,
+        *,
+        account: str = "default",
+        progress: Progress | None = None,
+        exclusive: bool = True,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+        randbytes: RandBytes = os.urandom,
+    ) -> Self:
+        """Open a home and connect to its network.
+
+        Args:
+            exclusive: hold the home's lock and act; without it the session may only read.
+        Raises:
+            UnavailableError(vault.home-busy): another process works on this home.
+            TamperedError(chain.code-hash): a contract is not the one of network.toml.
+        """
+        opened = Home.open(Path(home).expanduser())
+        with contextlib.ExitStack() as lock:
+            if exclusive:
+                lock.enter_context(opened.exclusive())
+            vault = opened.unlock(passphrase, randbytes)
+            key = AccountKey(vault.account(account).reveal())
+            network = opened.network
+            index_path = opened.chain_folder / "index.sqlite" if exclusive else None
+            chain = RpcChain(deployment_of(network), network.rpc_urls, index_path=index_path, clock=clock)
+            lock.callback(chain.close)
+            chain.check()
+            journal = opened.chain_folder / f"{key.address.lower()}.sqlite"
+            acting = RpcAccount(chain, key, journal, clock=clock, sleep=sleep)
+            lock.callback(acting.close)
+            if exclusive:
+                acting.resume()
+            peers = Peers(network, acting.reader, key, clock=clock, sleep=sleep, randbytes=randbytes)
+            desk = Desk(
+                account=acting,
+                signer=key,
+                vault=vault,
+                light=peers.light,
+                storage=peers.storage,
+                replicas=peers.replicas,
+                connect_tee=peers.tee,
+                clock=lambda: int(clock()),
+                randbytes=randbytes,
+                pause=lambda: sleep(PAUSE_SECONDS),
+                progress=progress or no_progress,
+            )
+            return cls(opened, desk, lock.pop_all())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the home."""
+        self._lock.close()
+
+    # reading
+
+    @property
+    def address(self) -> str:
+        """This session's account."""
+        return self.desk.address
+
+    @property
+    def chain(self) -> ChainReader:
+        """The chain."""
+        return self.desk.reader
+
+    @property
+    def network(self) -> Network:
+        """The network this home works on."""
+        return self.home.network
+
+    def coins_wei(self) -> int:
+        """The account's own coins."""
+        return self.chain.coins_wei(self.address)
+
+    def balance_wei(self, token: str = ZERO_ADDRESS) -> int:
+        """What the account can claim."""
+        return self.chain.balance_wei(self.address, token)
+
+    def nodes(self) -> list[Node]:
+        """Every registered node."""
+        return self.chain.nodes()
+
+    def catalog(self) -> list[CatalogEntry]:
+        """Every listed asset, with its description."""
+        return [self._entry(asset, with_terms=False) for asset in self.chain.assets()]
+
+    def show(self, asset_id: bytes) -> CatalogEntry:
+        """One asset, with description and terms."""
+        return self._entry(self.chain.asset(asset_id), with_terms=True)
+
+    def _entry(self, asset: Asset, *, with_terms: bool) -> CatalogEntry:
+        try:
+            description = Description.decode(self.desk.public_document(asset.listing.description_digest))
+            terms = decode_terms(self.desk.public_document(asset.offer.terms_digest)) if with_terms else ""
+        except BridgeError as error:
+            return CatalogEntry(asset, None, "", error.message)
+        return CatalogEntry(asset, description, terms, "")
+
+    def status(self, order_id: bytes) -> Status:
+        """Where an order stands."""
+        return status(self.desk, order_id)
+
+    def orders(self) -> list[Status]:
+        """Every order of this account, as consumer or provider, newest first."""
+        mine = {order.order_id: order for order in self.chain.orders(consumer=self.address)}
+        mine |= {order.order_id: order for order in self.chain.orders(provider=self.address)}
+        newest = sorted(mine.values(), key=lambda order: (order.requested_in.number, order.order_id), reverse=True)
+        return [status(self.desk, order.order_id) for order in newest]
+
+    def backup_warning(self) -> str | None:
+        """A sentence when something is newer than the last backup."""
+        assets = [asset.listed_in.timestamp for asset in self.chain.assets(provider=self.address)]
+        orders = [order.requested_in.timestamp for order in self.chain.orders(consumer=self.address)]
+        newest_at = max((*assets, *orders), default=0)
+        return self.home.warn_backup(newest_at) if newest_at else None
+
+    def is_my_turn(self, now: Status) -> bool:
+        """Whether this account is waited for."""
+        return now.who == now.role
+
+    def wait_for_change(self, order_id: bytes | None = None) -> None:
+        """Wait until the order, or anything of this account, changed; at most CHANGE_SECONDS."""
+
+        def look() -> object:
+            if order_id is not None:
+                return self.chain.order(order_id).state
+            waiting = self.chain.orders(provider=self.address), self.chain.orders(consumer=self.address)
+            return [[(order.order_id, order.state) for order in orders] for orders in waiting]
+
+        before = look()
+        for _ in range(int(CHANGE_SECONDS / PAUSE_SECONDS)):
+            self.desk.pause()
+            if look() != before:
+                return
+
+    # verbs of both sides
+
+    def claim(self, order_id: bytes | None = None, token: str = ZERO_ADDRESS) -> Claimed:
+        """Settle what is due (or this order alone) and take the whole balance out."""
+        done = claim_story.claim(self.desk, token, order_id)
+        profile = self.chain.profile(self.address)
+        payee = profile.payee if profile is not None else self.address
+        return Claimed(done.settled, done.amount_wei, payee, done.sent)
+
+    def agreement(self, order_id: bytes) -> str:
+        """This side's signature under a refund, for the other side."""
+        return "0x" + refund_story.agree(self.desk, order_id).hex()
+
+    def agree_refund(self, order_id: bytes, other: str) -> Sent:
+        """Refund with the other side's agreement and this side's own."""
+        try:
+            signature = bytes.fromhex(other.removeprefix("0x"))
+        except ValueError:
+            raise InputError(
+                "client.agreement", "the agreement is not hex", hint="paste the text exactly as it was printed"
+            ) from None
+        return refund_story.refund_agreed(self.desk, order_id, signature)
+
+
+class Peers:
+    """The nodes of a network: light nodes, storage nodes, and TEE nodes by their endpoint documents."""
+
+    def __init__(
+        self,
+        network: Network,
+        reader: ChainReader,
+        key: AccountKey,
+        *,
+        clock: Callable[[], float],
+        sleep: Callable[[float], None],
+        randbytes: RandBytes,
+    ) -> None:
+        def peer(url: str, name: str) -> Peer:
+            return Peer(
+                url, name=name, chain_id=network.chain_id, signer=key, clock=clock, randbytes=randbytes, sleep=sleep
+            )
+
+        def gateway(url: str, name: str) -> Gateway:
+            return Gateway(url, name)
+
+        lights = [RemoteLight(peer(node.url, f"light node {node.url}")) for node in network.light_nodes]
+        self.light = LightNodes(lights)
+        start = [gateway(node.url, f"storage node {node.url}") for node in network.storage_nodes]
+        self._directory = Directory(network.chain_id, reader.registry, lambda: [*start, self.light], peer)
+        sources = storage_sources(reader, self._directory, start, gateway)
+        self.storage = MultiSource(sources)
+        self.replicas = MultiSource([*sources, self.light])
+
+    def tee(self, node: Node) -> TeeNode:
+        """A TEE node at the URL that its operator signed."""
+        if node.kind is not NodeKind.TEE:
+            raise InputError("client.not-a-tee-node", "this node is not a TEE node", actor="operator")
+        return RemoteTee(self._directory.peer(node))
