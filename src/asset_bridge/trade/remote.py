@@ -176,8 +176,12 @@ class RemoteLight:
 
     def events(self, after_block: int) -> Iterator[dict[str, object]]:
         """See ports.LightNode: what happened after a block, without waiting for more."""
-        answer = self._peer.get("/v1/events", {"after_block": after_block, "follow": 0}, max_bytes=1 << 24)
-        yield from _checked(self._peer, lambda: _list(answer, "events"))
+        after: int | None = after_block
+        while after is not None:
+            answer = self._peer.get("/v1/events", {"after_block": after, "follow": 0}, max_bytes=1 << 26)
+            yield from _checked(self._peer, partial(_list, answer, "events"))
+            following = answer.get("next_after_block")
+            after = following if isinstance(following, int) and following > after else None
 
     def follow(self, after_block: int) -> Iterator[dict[str, object]]:
         """Events as they happen, until the connection ends."""
