@@ -6,9 +6,8 @@ Implements spec/attestation.md §9. Promises: tier `simulated`, whatever the rep
 from __future__ import annotations
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import utils
 from cryptography.x509.oid import NameOID
 
 from asset_bridge.attestation import cbor
@@ -64,10 +63,8 @@ class SimVerifier:
 
 
 def _check(signer: x509.Certificate, signature: bytes, signed: bytes) -> None:
-    key = signer.public_key()
-    if not isinstance(key, ec.EllipticCurvePublicKey):
-        raise EvidenceRefused(Refusal.SIGNATURE, "not an elliptic-curve key")
     try:
-        key.verify(signature, signed, ec.ECDSA(hashes.SHA384()))
-    except InvalidSignature:
-        raise EvidenceRefused(Refusal.SIGNATURE) from None
+        r, s = utils.decode_dss_signature(signature)
+    except ValueError:
+        raise EvidenceRefused(Refusal.FORMAT, "not a signature") from None
+    certificates.check_p384(signer, r, s, signed)

@@ -23,7 +23,7 @@ def load(der: object) -> x509.Certificate:
         raise EvidenceRefused(Refusal.FORMAT, "a certificate is missing")
     try:
         return x509.load_der_x509_certificate(der)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, x509.InvalidVersion, UnsupportedAlgorithm):
         raise EvidenceRefused(Refusal.FORMAT, "a certificate does not parse") from None
 
 
@@ -57,7 +57,10 @@ def last_day(chain: Sequence[x509.Certificate]) -> int:
 
 def check_p384(certificate: x509.Certificate, r: int, s: int, signed: bytes) -> None:
     """ECDSA with SHA-384 by the certificate's P-384 key; EvidenceRefused(signature)."""
-    key = certificate.public_key()
+    try:
+        key = certificate.public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        raise EvidenceRefused(Refusal.FORMAT, "a certificate's key does not parse") from None
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP384R1):
         raise EvidenceRefused(Refusal.SIGNATURE, "not a P-384 key")
     try:

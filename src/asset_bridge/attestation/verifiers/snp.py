@@ -139,7 +139,7 @@ def _check_revoked(chain: _Chain, collateral: Collateral, now: int) -> None:
         listed = any(
             revoked.get_revoked_certificate_by_serial_number(item.serial_number) for item in (chain.ask, chain.signer)
         )
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+    except (ValueError, TypeError, x509.InvalidVersion, InvalidSignature, UnsupportedAlgorithm):
         raise EvidenceRefused(Refusal.FORMAT, "the revocation list does not parse") from None
     if ends is None or not revoked.last_update_utc <= datetime.fromtimestamp(now, UTC) <= ends:
         raise EvidenceRefused(Refusal.COLLATERAL_EXPIRED, "the revocation list")
