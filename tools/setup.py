@@ -79,7 +79,7 @@ def make_environment() -> None:
     STAMP.unlink(missing_ok=True)
     total = len(re.findall(r"^[A-Za-z0-9]", LOCK.read_text(), re.MULTILINE))
     say(f"installing {total} locked packages")
-    pip("install", "--require-hashes", "--only-binary", ":all:", "-r", str(LOCK), total=total)
+    pip("install", "--no-compile", "--require-hashes", "--only-binary", ":all:", "-r", str(LOCK), total=total)
     say("installing the project in place")
     editable = [word for project in PROJECTS for word in ("-e", str(project))]
     pip("install", "--no-deps", "--no-build-isolation", *editable)
