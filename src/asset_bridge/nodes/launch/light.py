@@ -1,0 +1,115 @@
+"""Start a light node. Source: design §6, spec/node-http.md §9."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import httpx
+
+from asset_bridge.chain.records import Node, NodeKind
+from asset_bridge.errors import BridgeError, UnavailableError
+from asset_bridge.ipfs.gateway import Gateway
+from asset_bridge.ipld.unixfs import file_dag
+from asset_bridge.nodes.launch.base import Started
+from asset_bridge.nodes.light.app import build
+from asset_bridge.nodes.light.core import LightNodeCore, LightParts
+from asset_bridge.nodes.light.delivery import ReceiptHolder
+from asset_bridge.nodes.light.replicas import HttpReplica
+from asset_bridge.nodes.light.workers import Workers
+from asset_bridge.trade.directory import Directory, node_name
+from asset_bridge.trade.ports import TeeNode
+from asset_bridge.trade.remote import RemoteLight, RemoteTee
+
+LOOK_AGAIN_SECONDS = 15.0
+WEBHOOK_SECONDS = 10.0
+
+
+class StorageNodes:
+    """The live storage nodes of the registry, looked up again every few seconds; a node that cannot be found is left out."""
+
+    def __init__(self, node: Started, directory: Directory, clock: Callable[[], float] = time.monotonic) -> None:
+        self._node, self._directory, self._clock = node, directory, clock
+        self._lock = threading.Lock()
+        self._known: dict[bytes, tuple[bytes, HttpReplica]] = {}
+        self._looked_at: float | None = None
+
+    def __call__(self) -> list[HttpReplica]:
+        """The replicas known now."""
+        with self._lock:
+            if self._looked_at is None or self._clock() - self._looked_at > LOOK_AGAIN_SECONDS:
+                self._look()
+            return [replica for _, replica in self._known.values()]
+
+    def _look(self) -> None:
+        try:
+            registered = [one for one in self._node.chain.nodes(NodeKind.STORAGE) if one.live]
+        except BridgeError:
+            return  # the chain is down: those that were known stay
+        found: dict[bytes, tuple[bytes, HttpReplica]] = {}
+        for one in registered:
+            known = self._known.get(one.node_id)
+            if known is not None and known[0] == one.endpoint_digest:
+                found[one.node_id] = known
+                continue
+            try:
+                url = self._directory.endpoint(one).urls[0]
+            except BridgeError:
+                continue
+            name = node_name(one)
+            replica = HttpReplica(one.node_id, self._node.peer(url, name), Gateway(url, name), operator=one.operator)
+            found[one.node_id] = (one.endpoint_digest, replica)
+        self._known = found
+        self._looked_at = self._clock() if len(found) == len(registered) else None
+
+
+def post_webhook(url: str, event: Mapping[str, Any]) -> None:
+    """Send one event to a URL of the operator's list; UnavailableError(light.webhook) unless it answered with 2xx."""
+    try:
+        answer = httpx.post(url, json=dict(event), timeout=WEBHOOK_SECONDS, follow_redirects=False, trust_env=False)
+    except httpx.HTTPError:
+        answer = None
+    if answer is None or not answer.is_success:
+        raise UnavailableError("light.webhook", "a webhook did not take its event", actor="operator")
+
+
+def run(node: Started) -> None:
+    """Register, put the endpoint document on the storage nodes, then serve until a signal."""
+    document = node.endpoint()
+    epoch = node.register_plain(document)
+    start = [Gateway(peer.url, f"storage node {peer.url}") for peer in node.network.storage_nodes]
+    directory = Directory(node.network.chain_id, node.chain.registry, lambda: start, node.peer)
+    replicas = StorageNodes(node, directory)
+
+    def tee_of(one: Node) -> TeeNode:
+        return RemoteTee(directory.peer(one))
+
+    def light_of(one: Node) -> ReceiptHolder:
+        return RemoteLight(directory.peer(one))
+
+    core = LightNodeCore(
+        LightParts(
+            node_id=node.node_id,
+            epoch=epoch,
+            key=node.key,
+            reader=node.chain,
+            index=node.chain.index,
+            account=node.account,
+            replicas=replicas,
+            tee_of=tee_of,
+            light_of=light_of,
+            folder=node.file.data_folder,
+            clock=time.time,
+            randbytes=os.urandom,
+            wanted_replicas=node.file.replicas,
+            webhooks=frozenset(node.file.webhooks),
+            post=post_webhook,
+        )
+    )
+    dag = file_dag(document)
+    core.upload(dag.root.to_bytes(), len(document), {dag.root.to_bytes(): document}.__getitem__, "document", None)
+    guard = node.guard()
+    node.serve(build(core, guard, workers=Workers(core, audit_seconds=node.file.audit_seconds)), guard)

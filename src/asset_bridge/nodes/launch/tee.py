@@ -1,0 +1,111 @@
+"""Start a TEE node. Source: protocol §6, spec/node-http-tee.md §1.
+
+The attester is chosen by node.toml. The simulator lives in a distribution of its own; where that is not installed, a node.toml that asks
+for it is refused, which is what a production image does.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import time
+
+from asset_bridge.attestation.verifiers import hardware
+from asset_bridge.attestation.verify import VerifierSet
+from asset_bridge.attesters import Attester
+from asset_bridge.errors import InputError, UnavailableError
+from asset_bridge.ipfs.gateway import Gateway
+from asset_bridge.ipfs.multi import MultiSource
+from asset_bridge.ipld.unixfs import FileDag, file_dag
+from asset_bridge.nodes.launch.base import Started
+from asset_bridge.nodes.node_file import NodeFile
+from asset_bridge.nodes.tee.ack_client import HttpAckSource
+from asset_bridge.nodes.tee.app import build
+from asset_bridge.nodes.tee.start import StartedTee, TeeSetup
+from asset_bridge.trade.documents.profile import ack_address_of
+from asset_bridge.trade.register import EndpointDocument
+from asset_bridge.trade.remote import RemoteLight
+
+UPLOAD_ATTEMPTS = 20
+SIMULATED = "simulated"
+
+
+def attester_of(file: NodeFile) -> tuple[Attester, VerifierSet]:
+    """The attester that node.toml names, and the verifiers with which the node checks its own evidence first.
+
+    Raises:
+        InputError(nodes.attester): unknown attester, or a measurement that is not 32 bytes of hex.
+        UnavailableError(nodes.no-simulator): simulated evidence is asked for and the simulator is not installed.
+    """
+    if file.attester != SIMULATED:
+        raise InputError(
+            "nodes.attester",
+            f"node.toml names the attester {file.attester!r}; this release starts nodes with: {SIMULATED}",
+            hint="docs/explain/limits.md says which TEE hardware this release can start on",
+            actor="operator",
+        )
+    try:
+        attesters = importlib.import_module("asset_bridge_simulator.attester")
+        verifiers = importlib.import_module("asset_bridge_simulator.verifier")
+    except ImportError:
+        raise UnavailableError(
+            "nodes.no-simulator",
+            "node.toml asks for simulated evidence, and the simulator is not installed",
+            hint="install asset-bridge-simulator on a development machine; a production image does not carry it",
+            actor="operator",
+        ) from None
+    try:
+        measurement = bytes.fromhex(file.measurement.removeprefix("0x"))
+    except ValueError:
+        measurement = b""
+    if len(measurement) != 32:
+        raise InputError("nodes.attester", "measurement in node.toml is not 32 bytes of hex", actor="operator")
+    platform = file.folder / file.platform
+    attester = attesters.SimAttester.load(platform, measurement, time.time)
+    root = (platform / "root.cert.pem").read_bytes()
+    verifiers_of_own = hardware().plus(verifiers.SimVerifier(root))
+    return (attesters.ReplayingAttester(attester) if file.replay else attester), verifiers_of_own
+
+
+def publish_document(node: Started, document: bytes, dag: FileDag) -> None:
+    """Put the endpoint document on the storage nodes by way of a light node; waits a little for one that is just starting."""
+    blocks = {dag.root.to_bytes(): document}
+    last: UnavailableError | None = None
+    for _ in range(UPLOAD_ATTEMPTS):
+        for peer in node.network.light_nodes:
+            light = RemoteLight(node.peer(peer.url, f"light node {peer.url}"))
+            try:
+                light.upload(dag.root.to_bytes(), len(document), blocks.__getitem__, "document", None)
+                return
+            except UnavailableError as error:
+                last = error
+        time.sleep(0.5)
+    raise last or InputError("nodes.no-light-node", "network.toml names no light node", actor="operator")
+
+
+def run(node: Started) -> None:
+    """Make keys, show evidence, register, then serve until a signal. The keys end with the process."""
+    attester, verifiers = attester_of(node.file)
+    document = node.endpoint()
+    dag = file_dag(document)
+    publish_document(node, document, dag)
+    sources = [Gateway(peer.url, f"storage node {peer.url}") for peer in node.network.storage_nodes]
+    lights = [RemoteLight(node.peer(peer.url, f"light node {peer.url}")) for peer in node.network.light_nodes]
+    started = StartedTee(
+        TeeSetup(
+            account=node.account,
+            readers=node.chain.each(),
+            attester=attester,
+            verifiers=verifiers,
+            salt=node.file.salt,
+            endpoint=EndpointDocument(dag.root.digest, len(document)),
+            stake_wei=node.file.stake_wei,
+            lifetime_seconds=node.file.registration_seconds,
+            acks=HttpAckSource(MultiSource([*sources, *lights]), node.peer, node.network.chain_id, node.chain.registry),
+            clock=time.time,
+            randbytes=os.urandom,
+            ack_address_of=ack_address_of,
+        )
+    )
+    guard = node.guard()
+    node.serve(build(started.core, guard, also=started.renew_if_due), guard)
