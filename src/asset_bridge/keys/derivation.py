@@ -48,7 +48,7 @@ def _expand(seed: bytes, salt: bytes, info: bytes, length_bytes: int) -> bytes:
 
 
 def asset_keys(seed: bytes, tweak: bytes, container_id: bytes) -> AssetKeys:
-    """The delegating key, the kfrag signer and K_pq of one asset (K14).
+    """The delegating key, the kfrag signer and K_pq of one asset (K13, K14).
 
     Raises InputError(keys.size) for a seed or tweak other than 32 bytes or a container id other than 16.
     """
