@@ -200,7 +200,6 @@ class Opener:
         return starts
 
     def _refusal(self, number: int, segment: bytes | bytearray | memoryview) -> TamperedError:
-        is_last = number == self.segment_count - 1
         message = f"segment {number} of {self.segment_count} does not verify"
         if self._leaf_digest is None:
             hint, actor = "get the body again; if it fails again, the provider sealed it wrongly", "you"
@@ -208,7 +207,9 @@ class Opener:
             hint, actor = "the copy at hand is damaged; get the body again", "you"
         else:
             hint, actor = "the body is the listed one, so the provider sealed it wrongly", "provider"
-        return TamperedError("sealing.final" if is_last else "sealing.segment", message, hint=hint, actor=actor)
+        if number == self.segment_count - 1:
+            return TamperedError("sealing.final", message, hint=hint, actor=actor)
+        return TamperedError("sealing.segment", message, hint=hint, actor=actor)
 
 
 def _count(body_length_bytes: int, padding: Padding, parameters: FloeParameters) -> int:
