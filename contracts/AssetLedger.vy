@@ -381,7 +381,7 @@ def _commitment(points: Bytes[66], keys: Bytes[229]) -> bytes32:
     """
     signer: Bytes[64] = slice(keys, 165, 64)
     # Prefix 02 or 03 tells the parity of y: the listed key and the address are then of the same point.
-    assert convert(slice(keys, 164, 1), uint256) == 2 + convert(slice(keys, 228, 1), uint256) & 1, "ledger: signer's y does not match"
+    assert convert(slice(keys, 164, 1), uint256) == 2 + (convert(slice(keys, 228, 1), uint256) & 1), "ledger: signer's y does not match"
     return keccak256(concat(keccak256(points), slice(keys, 0, 33), slice(keccak256(signer), 12, 20)))
 
 

@@ -1,0 +1,463 @@
+"""A small world for the contract tests: deployed artefacts, roles with keys, and one order's preimages at every step.
+
+Everything is built from spec/contracts.md by tools/vectors/contracts.py and eth-abi, not by the product's own adapter.
+The kfrags here are random bytes with true receiver-side signatures: the contracts look at nothing else of them.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import boa
+from boa.contracts.abi.abi_contract import ABIContract
+from coincurve import PrivateKey
+from eth_abi import encode
+from eth_hash.auto import keccak
+from eth_utils import to_checksum_address
+
+from tools.vectors import contracts as spec
+
+ARTEFACTS = Path(__file__).resolve().parents[3] / "src" / "asset_bridge" / "chain" / "artefacts"
+MOCKS = Path(__file__).resolve().parents[3] / "contracts" / "mocks"
+ZERO = "0x" + "00" * 20
+DAY = 86_400
+HOUR = 3_600
+START = 1_800_000_000
+SIMULATED, TDX = 255, 1
+LIGHT, TEE, STORAGE = 1, 2, 3
+NAMES = ["approve", "pay", "deliver", "window", "answer", "access"]
+STATES = "none requested approved denied cancelled expired paid delivered revoked refunded settled".split()
+
+
+def pack_periods(**seconds: int) -> int:
+    """Periods as one word; a day where nothing is given."""
+    values = [seconds.get(name, DAY) for name in NAMES]
+    return sum(value << (32 * (5 - i)) for i, value in enumerate(values))
+
+
+def abi_of(name: str) -> list[dict[str, Any]]:
+    """The committed ABI."""
+    abi: list[dict[str, Any]] = json.loads((ARTEFACTS / f"{name}.json").read_text())["abi"]
+    return abi
+
+
+def deploy(name: str, *arguments: Any) -> ABIContract:
+    """Deploy a committed artefact."""
+    artefact = json.loads((ARTEFACTS / f"{name}.json").read_text())
+    abi = artefact["abi"]
+    inputs = next((e["inputs"] for e in abi if e["type"] == "constructor"), [])
+    types = [_canonical(entry) for entry in inputs]
+    code = bytes.fromhex(artefact["bytecode"][2:]) + encode(types, arguments)
+    address, _ = boa.env.deploy_code(bytecode=code)
+    return boa.loads_abi(json.dumps(abi), name=name).at(address)
+
+
+def _canonical(entry: dict[str, Any]) -> str:
+    if entry["type"].startswith("tuple"):
+        return f"({','.join(_canonical(part) for part in entry['components'])}){entry['type'][5:]}"
+    return str(entry["type"])
+
+
+class Role:
+    """A key with its address, its signatures and a counter of nonces."""
+
+    def __init__(self, name: str) -> None:
+        self.key = PrivateKey(keccak(name.encode()))
+        public = self.key.public_key.format(compressed=False)
+        self.point = self.key.public_key.format()
+        self.y = public[33:]
+        self.address = to_checksum_address(keccak(public[1:])[12:])
+        self.nonce = 0
+        boa.env.set_balance(self.address, 10**24)
+
+    def sign(self, digest: bytes) -> bytes:
+        """r, s, v; 65 bytes."""
+        raw = self.key.sign_recoverable(digest, hasher=None)
+        return raw[:64] + bytes([raw[64] + 27])
+
+    def compact(self, digest: bytes) -> bytes:
+        """EIP-2098, 64 bytes."""
+        raw = self.key.sign_recoverable(digest, hasher=None)
+        return raw[:32] + (int.from_bytes(raw[32:64], "big") | raw[64] << 255).to_bytes(32, "big")
+
+
+@dataclass
+class Node:
+    """A registered node."""
+
+    node_id: bytes
+    operator: Role
+    signer: Role
+    epoch: int = 1
+
+
+@dataclass
+class Order:
+    """All that a caller must bring again."""
+
+    order_id: bytes
+    asset: Asset
+    terms: tuple[Any, ...]
+    pk_b: bytes
+    table: bytes = b""
+    delivery: bytes = b""
+    shares: bytes = b""
+    sealed: bytes = b""
+    receipts: bytes = b""
+    nodes: list[Node] = field(default_factory=list)
+
+    @property
+    def table_hash(self) -> bytes:
+        return spec.table_hash(self.pk_b, self.table) if self.table else bytes(32)
+
+    @property
+    def delivery_hash(self) -> bytes:
+        return keccak(self.delivery) if self.delivery else bytes(32)
+
+    @property
+    def card(self) -> bytes:
+        return self.asset.card
+
+    def row(self, slot: int) -> bytes:
+        return self.table[38 + 157 * slot : 38 + 157 * (slot + 1)]
+
+
+@dataclass
+class Asset:
+    """A listed asset."""
+
+    asset_id: bytes
+    capsule: bytes
+    pk_a: bytes
+    signer: Role
+    credits: bytes
+    offer: tuple[Any, ...]
+
+    @property
+    def commitment(self) -> bytes:
+        return spec.key_commitment(self.capsule, self.pk_a, self.signer.address)
+
+    @property
+    def card(self) -> bytes:
+        return spec.card(self.commitment, self.credits)
+
+    @property
+    def parts(self) -> tuple[Any, ...]:
+        return (keccak(self.capsule[:66]), self.pk_a[0], self.pk_a[1:], self.signer.address, keccak(self.credits))
+
+
+class World:
+    """Deployed contracts and roles."""
+
+    def __init__(self, *, development: bool = True, fees: tuple[int, ...] = (300, 50, 100, 100)) -> None:
+        boa.env.evm.patch.chain_id = 31337
+        boa.env.evm.patch.timestamp = START
+        self.chain_id = 31337
+        self.development = development
+        self.governor, self.provider, self.consumer, self.stranger = (
+            Role(name) for name in ("governor", "provider", "consumer", "stranger")
+        )
+        self.payee, self.recovery = Role("payee"), Role("recovery")
+        self.measurement = keccak(b"measurement")
+        self.vendor = SIMULATED if development else TDX
+        delay = 0 if development else 7 * DAY
+        self.grace = HOUR if development else DAY
+        self.token = boa.load(str(MOCKS / "Token.vy"))
+        with boa.env.prank(self.governor.address):
+            self.registry = deploy(
+                "NodeRegistry",
+                self.governor.address,
+                development,
+                10**18,
+                delay,
+                [self.vendor],
+                [(self.vendor, self.measurement)],
+            )
+            self.ledger = deploy(
+                "AssetLedger",
+                self.governor.address,
+                development,
+                self.registry.address,
+                delay,
+                DAY if development else 7 * DAY,
+                0 if development else pack_periods(),
+                [self.token.address],
+            )
+        self.exchange, self.grants = self.deploy_exchange(fees)
+        with boa.env.prank(self.governor.address):
+            self.ledger.list_exchange(self.exchange.address)
+            self.registry.list_exchange(self.exchange.address)
+        self.count = 0
+        self.light = self.register("light", LIGHT)
+        self.storage = [self.register(f"storage {i}", STORAGE) for i in range(3)]
+        self.tees = [self.register(f"tee {i}", TEE) for i in range(4)]
+        self.ledger.set_profile(
+            self.provider.address, keccak(b"profile"), self.payee.address, self.recovery.address, b"",
+            sender=self.provider.address,
+        )
+
+    def deploy_exchange(self, fees: tuple[int, ...], challenges: str | None = None) -> tuple[ABIContract, ABIContract]:
+        """An Exchange and its Grants, whose address is known before it exists."""
+        self.challenges = Role("challenges")
+        deployer = Role(f"deployer {fees}").address
+        nonce = boa.env.evm.vm.state.get_nonce(bytes.fromhex(deployer[2:]))
+        import rlp
+
+        grants = to_checksum_address(keccak(rlp.encode([bytes.fromhex(deployer[2:]), nonce + 1]))[12:])
+        with boa.env.prank(deployer):
+            exchange = deploy(
+                "Exchange",
+                self.ledger.address,
+                self.registry.address,
+                grants,
+                challenges or self.challenges.address,
+                self.development,
+                fees,
+                60 if self.development else HOUR,
+                self.grace,
+            )
+            return exchange, deploy("Grants", exchange.address)
+
+    @property
+    def now(self) -> int:
+        return int(boa.env.evm.patch.timestamp)
+
+    def move_to(self, at: int) -> None:
+        """Set the block time."""
+        boa.env.evm.patch.timestamp = at
+
+    def random(self, count: int = 32) -> bytes:
+        """Fixed bytes without zeros, so that gas is measured with payloads of real size."""
+        self.count += 1
+        out = b"".join(keccak(self.count.to_bytes(8, "big") + bytes([i])) for i in range(count // 32 + 1))
+        return out[:count].replace(b"\0", b"\1")
+
+    def point(self) -> bytes:
+        return b"\x02" + self.random(32)
+
+    # Nodes
+
+    def epoch(self, signer: Role, kind: int, **changes: Any) -> tuple[Any, ...]:
+        values: dict[str, Any] = {
+            "endpoint": self.random(),
+            "endpoint_length": 500,
+            "signing_key": signer.address,
+            "vendor": self.vendor if kind == TEE else 0,
+            "measurement": self.measurement if kind == TEE else bytes(32),
+            "platform": self.random(),
+            "evidence": self.random(),
+            "expires_at": self.now + 400 * DAY,
+        }
+        return tuple({**values, **changes}.values())
+
+    def register(self, name: str, kind: int, **changes: Any) -> Node:
+        operator, signer, salt = Role(f"operator of {name}"), Role(f"signer of {name}"), keccak(name.encode())
+        self.registry.register(salt, kind, self.epoch(signer, kind, **changes), b"", sender=operator.address, value=10**18)
+        return Node(spec.node_id(operator.address, salt), operator, signer)
+
+    def renew(self, node: Node, kind: int = TEE, **changes: Any) -> None:
+        node.epoch += 1
+        node.signer = Role(f"signer of {node.node_id.hex()} {node.epoch}")
+        self.registry.renew(node.node_id, self.epoch(node.signer, kind, **changes), b"", sender=node.operator.address)
+
+    # Messages
+
+    def digest(self, name: str, contract: ABIContract, **values: Any) -> bytes:
+        return spec.digest(name, self.chain_id, str(contract.address), values)
+
+    def authority(self, role: Role, name: str, contract: ABIContract, *, account: str | None = None, **values: Any) -> bytes:
+        """Authority of `role` for a verb; nonce and deadline can be given."""
+        role.nonce += 1
+        nonce, deadline = values.pop("nonce", role.nonce), values.pop("deadline", self.now + DAY)
+        digest = self.digest(name, contract, nonce=nonce, deadline=deadline, **values)
+        head = bytes.fromhex((account or role.address)[2:]) + nonce.to_bytes(32, "big") + deadline.to_bytes(8, "big")
+        return head + role.sign(digest)
+
+    # The trade
+
+    def listing(self, **changes: Any) -> dict[str, Any]:
+        """Arguments of `list_asset` by name."""
+        signer = Role("kfrag signer")
+        body_length = changes.pop("body_length", 1_000_000)
+        body_digest = changes.pop("body_digest", self.random())
+        values: dict[str, Any] = {
+            "provider": self.provider.address,
+            "header": self.random(128),
+            "capsule": b"\x02" + self.random(32) + b"\x03" + self.random(64),
+            "package": self.random(137),
+            "keys": self.point() + self.point() + self.random(98) + signer.point + signer.y,
+            "pq_commit": self.random(),
+            "body_digest": body_digest,
+            "body_length": body_length,
+            "description": self.random(),
+            "offer_terms": (10**18 + 7, ZERO, self.random(), pack_periods(access=30 * DAY)),
+            "supersedes": bytes(32),
+            "storage": self.storage_receipt(body_digest, body_length),
+            "body": b"",
+            "authority": b"",
+        }
+        return {**values, **changes}
+
+    def storage_receipt(self, body: bytes, length: int, nodes: int = 3, light: Node | None = None) -> bytes:
+        light = light or self.light
+        ids = sorted(node.node_id for node in self.storage[:nodes])
+        digest = self.digest(
+            "StorageReceipt", self.ledger, body=body, length=length, nodes=ids, blockNumber=7, light=light.node_id,
+            epoch=light.epoch,
+        )
+        head = light.node_id + light.epoch.to_bytes(8, "big") + (7).to_bytes(8, "big")
+        return head + light.signer.compact(digest) + b"".join(ids)
+
+    def asset_of(self, listing: dict[str, Any]) -> Asset:
+        keys, storage = listing["keys"], listing["storage"]
+        parts = {"pk_a": keys[:33], "w": keys[33:66], "signer": keys[164:197]}
+        asset_id = spec.asset_id(self.chain_id, str(self.ledger.address), listing["provider"], {**listing, **parts})
+        asset = Asset(asset_id, listing["capsule"], keys[:33], Role("kfrag signer"), storage[:32] + storage[112:], ())
+        return replace(asset, offer=(*listing["offer_terms"], asset.card))
+
+    def publish(self, sender: Role | None = None, **changes: Any) -> Asset:
+        listing = self.listing(**changes)
+        self.ledger.list_asset(*listing.values(), sender=(sender or self.provider).address)
+        return self.asset_of(listing)
+
+    def request(self, asset: Asset | None = None, consumer: str | None = None, **changes: Any) -> Order:
+        asset = asset or self.publish()
+        arguments, order = self.request_arguments(asset, consumer or self.consumer.address, **changes)
+        self.exchange.request(*arguments, b"", sender=consumer or self.consumer.address)
+        return order
+
+    def request_arguments(self, asset: Asset, consumer: str, **changes: Any) -> tuple[list[Any], Order]:
+        pk_b, hybrid, form, nonce = changes.get("pk_b", self.point()), self.random(), self.random(), self.random()
+        fetch = changes.get("fetch_signer", self.consumer.address)
+        price, token, terms, periods, _ = asset.offer
+        order_id = spec.order_id(
+            self.chain_id, str(self.exchange.address), consumer, asset.asset_id,
+            {"pk_b": pk_b, "hybrid_key": hybrid, "form": form, "terms": terms, "token": token, "price": price,
+             "order_nonce": nonce},
+        )
+        row = (asset.asset_id, self.provider.address, consumer, fetch, token, price, periods, pk_b[0], pk_b[1:])
+        arguments = [asset.asset_id, asset.offer, fetch, pk_b[0], pk_b[1:], hybrid, form, 900, nonce]
+        return arguments, Order(order_id, asset, row, pk_b)
+
+    def shares(
+        self, order: Order, nodes: list[Node] | None = None, *, generation: int = 1, threshold: int = 2, **changes: Any
+    ) -> tuple[bytes, bytes, bytes, bytes]:
+        """(X_A, shares, sealed shares, table) for an order; `signer`, `pk_b`, `expires` can be falsified."""
+        nodes = nodes or self.tees[:3]
+        x_a, shares, sealed = self.point(), b"", b""
+        table = bytes([threshold]) + generation.to_bytes(4, "big") + x_a
+        for node in nodes:
+            kfrag, u1, kem = self.random(), self.point(), self.random()
+            message = kfrag + u1 + x_a + b"\1" + order.asset.pk_a + b"\1" + changes.get("pk_b", order.pk_b)
+            import hashlib
+
+            signature = changes.get("signer", order.asset.signer).compact(hashlib.sha256(message).digest())
+            expires = changes.get("expires", self.now + HOUR)
+            epoch = node.epoch.to_bytes(8, "big")
+            shares += node.node_id + epoch + kfrag + u1 + kem
+            sealed += signature + expires.to_bytes(5, "big") + self.random(64) + self.random(80)
+            table += node.node_id + epoch + bytes.fromhex(node.signer.address[2:]) + kfrag + u1 + kem
+        return x_a, shares, sealed, table
+
+    def approve_arguments(self, order: Order, *args: Any, **changes: Any) -> list[Any]:
+        threshold = changes.get("threshold", 2)
+        x_a, shares, sealed, table = self.shares(order, *args, **changes)
+        order.nodes = list(args[0]) if args else self.tees[:3]
+        order.table, order.shares, order.sealed = table, shares, sealed
+        kpq = changes.get("kpq", self.random(1168))
+        return [order.order_id, order.terms, order.asset.parts, threshold, x_a, shares, sealed, kpq, bytes(32), 0]
+
+    def approve(self, order: Order | None = None, *args: Any, **changes: Any) -> Order:
+        order = order or self.request()
+        self.grants.approve(*self.approve_arguments(order, *args, **changes), b"", sender=self.provider.address)
+        return order
+
+    def accept(self, order: Order, slot: int, *, row: bytes | None = None, **changes: Any) -> bytes:
+        """A node's compact `Accept`."""
+        row = row or order.row(slot)
+        values = {"order": order.order_id, "generation": int.from_bytes(order.table[1:5], "big"), "slot": slot,
+                  "kfrag": row[60:92], "kemKey": row[125:157], "node": row[:32], "epoch": int.from_bytes(row[32:40], "big")}
+        signer = changes.pop("signer", order.nodes[slot].signer)
+        contract = changes.pop("contract", self.exchange)
+        return bytes(signer.compact(self.digest("Accept", contract, **{**values, **changes})))
+
+    def accepts(self, order: Order, slots: tuple[int, ...] = (0, 1, 2)) -> bytes:
+        return b"".join(bytes([slot]) + self.accept(order, slot) for slot in slots)
+
+    def pay(self, order: Order | None = None, slots: tuple[int, ...] = (0, 1, 2)) -> Order:
+        order = order or self.approve()
+        self.exchange.pay(
+            order.order_id, order.terms, order.card, order.table, self.accepts(order, slots), b"", b"",
+            sender=self.consumer.address, value=order.terms[5],
+        )
+        return order
+
+    def fetch(self, order: Order, *, role: Role | None = None, **changes: Any) -> bytes:
+        values = {"order": order.order_id, "generation": int.from_bytes(order.table[1:5], "big"), **changes}
+        return (role or self.consumer).compact(self.digest("Fetch", self.exchange, **values))
+
+    def receipt(self, order: Order, slot: int, *, row: bytes | None = None, old: bool = False, **changes: Any) -> bytes:
+        """One packed receipt."""
+        row = row or order.row(slot)
+        signer, contract = changes.pop("signer", order.nodes[slot].signer), changes.pop("contract", self.exchange)
+        generation = int.from_bytes(order.table[1:5], "big")
+        fetch = self.digest("Fetch", self.exchange, order=order.order_id, generation=generation)
+        cfrag, block_hash = self.random(), self.random()
+        values = {"order": order.order_id, "generation": generation, "slot": slot, "kfrag": row[60:92], "cfrag": cfrag,
+                  "fetch": fetch, "blockNumber": 99, "blockHash": block_hash, "node": row[:32],
+                  "epoch": int.from_bytes(row[32:40], "big")}
+        signature = signer.compact(self.digest("Receipt", contract, **{**values, **changes}))
+        return bytes([slot | (128 if old else 0)]) + cfrag + (99).to_bytes(8, "big") + block_hash + signature
+
+    def record(self, order: Order, slots: tuple[int, ...] = (0, 1), *, recorder: bytes = bytes(32), **changes: Any) -> Order:
+        receipts = changes.get("receipts", b"".join(self.receipt(order, slot) for slot in slots))
+        self.exchange.record_delivery(
+            order.order_id, order.terms, order.card, order.table, changes.get("current", bytes(32)),
+            changes.get("fetch", self.fetch(order)), receipts, changes.get("old_rows", b""), recorder,
+            sender=self.stranger.address,
+        )
+        account = recorder if any(recorder) else account_of(self.stranger)
+        order.delivery = account + b"".join(order.row(slot)[:32] for slot in slots)
+        return order
+
+    def deliver(self, order: Order | None = None) -> Order:
+        return self.record(order or self.pay())
+
+    def settle(self, order: Order, sender: Role | None = None, claim_for: bytes = bytes(32), authority: bytes = b"") -> Any:
+        self.exchange.settle(
+            order.order_id, order.terms, order.asset.commitment, order.asset.credits, order.table_hash, order.delivery,
+            claim_for, authority, sender=(sender or self.consumer).address,
+        )
+
+    def refund(self, order: Order, *, claim_now: bool = False, sender: Role | None = None) -> None:
+        self.exchange.refund(
+            order.order_id, order.terms, order.card, order.table_hash, claim_now, sender=(sender or self.stranger).address
+        )
+
+    def revoke(self, order: Order, sender: Role | None = None) -> None:
+        self.grants.revoke(
+            order.order_id, order.terms, order.card, order.table_hash, order.delivery_hash, b"",
+            sender=(sender or self.provider).address,
+        )
+
+    # Reading
+
+    def status(self, order: Order) -> int:
+        return int(self.exchange.order(order.order_id)[1])
+
+    def state(self, order: Order) -> str:
+        return STATES[self.status(order) & 255]
+
+    def deadline(self, order: Order) -> int:
+        return self.status(order) >> 112 & (2**40 - 1)
+
+    def balance(self, account: bytes, token: str = ZERO) -> int:
+        return int(self.exchange.balance_of(token, account))
+
+
+def account_of(role: Role) -> bytes:
+    """The credit account of an address."""
+    return bytes(12) + bytes.fromhex(role.address[2:])
