@@ -41,7 +41,7 @@ def deny(desk: Desk, order_id: bytes, reply: str = "") -> Sent:
 
 
 def read_reply(desk: Desk, order_id: bytes) -> str:
-    """What the provider wrote with an approval, or nothing.
+    """What the provider wrote with an approval or a denial, or nothing.
 
     Raises:
         InputError(trade.role): not this consumer's order.
@@ -57,7 +57,5 @@ def read_reply(desk: Desk, order_id: bytes) -> str:
 
 
 def reply_of(order: Order) -> tuple[bytes, int]:
-    """Where the reply lies; zeros without one."""
-    if order.approval is None:
-        return ZERO32, 0
-    return order.approval.reply_digest, order.approval.reply_length
+    """Where the reply to a request lies; zeros without one."""
+    return order.reply_digest, order.reply_length

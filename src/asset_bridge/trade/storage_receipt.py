@@ -21,6 +21,8 @@ def check_storage_receipt(reader: ChainReader, receipt: StorageReceipt, body_dig
     storage = set(receipt.storage_node_ids)
     if len(storage) != len(receipt.storage_node_ids) or len(storage) < MIN_REPLICAS:
         raise _refused(f"names fewer than {MIN_REPLICAS} storage nodes")
+    if list(receipt.storage_node_ids) != sorted(storage):
+        raise _refused("does not name its storage nodes in ascending order")
     known = {node.node_id for node in reader.nodes(NodeKind.STORAGE) if node.live}
     if not storage <= known:
         raise _refused("names a storage node that is not registered")

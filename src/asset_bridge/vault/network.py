@@ -6,6 +6,7 @@ Source: spec/home.md §6. Promises: only a complete, well-formed file becomes a 
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from asset_bridge.errors import InputError, TamperedError
 from asset_bridge.vault.durable import write_private
 
 FORMAT = "asset-bridge/network/1"
-CONTRACTS = ("NodeRegistry", "AssetLedger", "Exchange", "Challenges", "ReencryptionVerifier")
+_CONTRACT_NAME = re.compile(r"[A-Z][A-Za-z]{1,39}")
 MAX_NETWORK_BYTES = 256 * 1024
 
 
@@ -66,7 +67,7 @@ class Network:
                         "address": self.contracts[name].address,
                         "code_hash": "0x" + self.contracts[name].code_hash.hex(),
                     }
-                    for name in CONTRACTS
+                    for name in sorted(self.contracts)
                 },
                 "light_nodes": [_peer_table(peer) for peer in self.light_nodes],
                 "storage_nodes": [_peer_table(peer) for peer in self.storage_nodes],
@@ -119,8 +120,7 @@ class Network:
                 hint="asset-bridge init --network FILE with the right file, or start the right chain",
                 actor="you",
             )
-        for name in CONTRACTS:
-            contract = self.contracts[name]
+        for name, contract in self.contracts.items():
             if code_hash_of(contract.address) != contract.code_hash:
                 raise TamperedError(
                     "vault.code-hash",
@@ -148,15 +148,17 @@ def _from_table(table: dict[str, Any]) -> Network:
     if not isinstance(rpc_urls, list) or not rpc_urls:
         raise _bad("rpc_urls is empty")
     contracts = table["contracts"]
-    if not isinstance(contracts, dict) or set(contracts) != set(CONTRACTS):
-        raise _bad(f"contracts must name exactly {', '.join(CONTRACTS)}")
+    if not isinstance(contracts, dict) or not 1 <= len(contracts) <= 16:
+        raise _bad("contracts names no contract")
+    if not all(_CONTRACT_NAME.fullmatch(name) for name in contracts):
+        raise _bad("a contract's name is malformed")
     if not isinstance(table["name"], str):
         raise _bad("name is not text")
     return Network(
         name=table["name"],
         chain_id=_count(table["chain_id"], "chain_id"),
         rpc_urls=tuple(_url(url) for url in rpc_urls),
-        contracts={name: _contract(contracts[name], name) for name in CONTRACTS},
+        contracts={name: _contract(contracts[name], name) for name in contracts},
         deployed_block=_count(table["deployed_block"], "deployed_block"),
         light_nodes=_peers(table["light_nodes"], "light_nodes"),
         storage_nodes=_peers(table["storage_nodes"], "storage_nodes"),

@@ -18,7 +18,7 @@ from asset_bridge.vault import durable, envelope
 from asset_bridge.vault.backup import backup, restore
 from asset_bridge.vault.envelope import Cost, open_envelope, seal_envelope
 from asset_bridge.vault.home import Home, Vault
-from asset_bridge.vault.network import CONTRACTS, Contract, Network, Peer
+from asset_bridge.vault.network import Contract, Network, Peer
 from asset_bridge.vault.passphrase import passphrase_from_descriptor, passphrase_from_file
 from asset_bridge.vault.sealed_store import open_record, seal_record
 from asset_bridge.vault.secret import Secret, unpack
@@ -34,7 +34,7 @@ NETWORK = Network(
     rpc_urls=("http://127.0.0.1:8545",),
     contracts={
         name: Contract(f"0x{number:040x}", bytes([number]) * 32)
-        for number, name in enumerate(CONTRACTS, 1)
+        for number, name in enumerate(("NodeRegistry", "AssetLedger", "Exchange", "ReencryptionVerifier"), 1)
     },
     deployed_block=7,
     light_nodes=(Peer("https://light.example", bytes(32)),),
