@@ -17,6 +17,7 @@ from typing import Any
 
 import click
 
+from asset_bridge import settings
 from asset_bridge.cli.output import ProgressBars, clean, jsonable
 from asset_bridge.errors import InputError
 
@@ -30,10 +31,10 @@ class App:
         self.home = home
         self.as_json = as_json
         self._file, self._fd = passphrase_file, passphrase_fd
-        self._kept: bytes | None = None
+        self._kept: str | None = None
         self.progress = ProgressBars(quiet=as_json)
 
-    def passphrase(self, *, confirm: bool = False) -> bytes:
+    def passphrase(self, *, confirm: bool = False) -> str:
         """The keystore's passphrase, read once from file, descriptor or prompt.
 
         Raises:
@@ -43,7 +44,7 @@ class App:
             self._kept = self._read(confirm)
         return self._kept
 
-    def _read(self, confirm: bool) -> bytes:
+    def _read(self, confirm: bool) -> str:
         if self._file is not None:
             value = self._file.read_bytes()
         elif self._fd is not None:
@@ -62,7 +63,10 @@ class App:
         value = value.rstrip(b"\r\n")
         if not value or len(value) > MAX_PASSPHRASE_BYTES:
             raise InputError("cli.passphrase", "the passphrase is empty or longer than 1,024 bytes")
-        return value
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            raise InputError("cli.passphrase", "the passphrase is not UTF-8 text") from None
 
     def note(self, text: str) -> None:
         """A line for the person, on stderr."""
@@ -91,8 +95,8 @@ class App:
 
 
 def default_home() -> Path:
-    """ASSET_BRIDGE_HOME, else ~/.asset-bridge."""
-    return Path(os.environ.get("ASSET_BRIDGE_HOME") or Path.home() / ".asset-bridge").expanduser().absolute()
+    """The home without --home."""
+    return settings.home_folder()
 
 
 Command = Callable[..., None]
@@ -110,9 +114,8 @@ def common(function: Command) -> Command:
     def wrapped(
         *, home: Path | None, as_json: bool, passphrase_file: Path | None, passphrase_fd: int | None, **rest: Any
     ) -> None:
-        named = os.environ.get("ASSET_BRIDGE_PASSPHRASE_FILE")
-        file = passphrase_file or (Path(named) if named and passphrase_fd is None else None)
-        app = App((home or default_home()).expanduser().absolute(), as_json, file, passphrase_fd)
+        file = None if passphrase_fd is not None else settings.passphrase_file(passphrase_file)
+        app = App(settings.home_folder(home), as_json, file, passphrase_fd)
         try:
             function(app, **rest)
         finally:

@@ -12,11 +12,10 @@ import secrets
 import sys
 import traceback
 from collections.abc import Sequence
-from pathlib import Path
 
 import click
 
-from asset_bridge import __version__
+from asset_bridge import __version__, settings
 from asset_bridge.cli.output import print_error
 from asset_bridge.errors import BridgeError, DefectError, StoppedError, UnavailableError
 
@@ -125,7 +124,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
 def _defect() -> DefectError:
     """Write the traceback where only its owner reads it; show an id."""
     mark = secrets.token_hex(4)
-    folder = Path(os.environ.get("ASSET_BRIDGE_HOME", Path.home() / ".asset-bridge")) / "log"
+    folder = settings.home_folder() / "log"
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         log = folder / "defects.log"

@@ -8,24 +8,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from asset_bridge.errors import BridgeError
-from asset_bridge.nodes.launch import light, storage, tee
-from asset_bridge.nodes.launch.base import Started, begin
 from asset_bridge.nodes.node_file import NodeFile
 from asset_bridge.nodes.processes import end_with
-from asset_bridge.nodes.serve import configure_logs
-from asset_bridge.vault.passphrase import Passphrase, passphrase_from_file
-
-
-def run_node(file: NodeFile, passphrase: Passphrase) -> None:
-    """Start the node and serve until a signal."""
-    configure_logs()
-    node = begin(file, passphrase)
-    runners: dict[str, Callable[[Started], None]] = {"storage": storage.run, "tee": tee.run, "light": light.run}
-    runners[file.kind](node)
+from asset_bridge.nodes.run import run_node
+from asset_bridge.vault.passphrase import passphrase_from_file
 
 
 def main() -> int:

@@ -16,7 +16,7 @@ from asset_bridge.errors import InputError
 
 @dataclass(slots=True)
 class NodeIdentity:
-    """`epochs` are those that the registry gave to this very key, oldest first; a renewal adds one."""
+    """`epochs` are those that the registry gave to this very key; a renewal with it keeps the number."""
 
     node_id: bytes
     operator: str

@@ -1,0 +1,20 @@
+"""`asset-bridge cancel`: the consumer withdraws before paying."""
+
+from __future__ import annotations
+
+import click
+
+from asset_bridge.cli.app import App, common
+from asset_bridge.cli.session import consumer, cost_lines, order_argument, pick_order
+
+
+@click.command("cancel")
+@order_argument
+@common
+def cancel(app: App, *, order: str) -> None:
+    """Withdraw ORDER before it is paid."""
+    with consumer(app) as session:
+        order_id = pick_order(session, order)
+        sent = session.cancel(order_id)
+        lines = [f"order      0x{order_id.hex()} cancelled", *cost_lines(sent)]
+        app.result({"order_id": order_id, "sent": sent}, lines, next_command=app.command("catalog"))

@@ -1,0 +1,54 @@
+"""`asset-bridge catalog`: what is for sale."""
+
+from __future__ import annotations
+
+import click
+
+from asset_bridge.cli.app import App, common
+from asset_bridge.cli.output import amount, moment, remaining, short, size, table
+from asset_bridge.cli.session import consumer, pick_asset
+
+
+@click.command("catalog")
+@click.argument("asset", required=False)
+@common
+def catalog(app: App, *, asset: str | None) -> None:
+    """List what is for sale, or show one ASSET with its terms and deadlines."""
+    with consumer(app, acting=False) as session:
+        if asset:
+            _one(app, session.show(pick_asset(session, asset)))
+            return
+        entries = session.catalog()
+        rows = [
+            (
+                short(entry.asset.asset_id),
+                entry.description.title if entry.description else f"({entry.problem})",
+                amount(entry.asset.offer.price_wei),
+                size(entry.asset.listing.body_length),
+                entry.asset.provider,
+            )
+            for entry in entries
+            if not entry.asset.retired
+        ]
+        lines = table(rows, ("ASSET", "TITLE", "PRICE", "SIZE", "PROVIDER")) if rows else ["nothing is listed yet"]
+        first = rows[0][0].rstrip("…") if rows else ""
+        app.result(entries, lines, next_command=app.command(f"catalog {first}" if first else "publish --help"))
+
+
+def _one(app: App, shown) -> None:  # type: ignore[no-untyped-def]
+    asset, description = shown.asset, shown.description
+    periods = asset.offer.periods
+    lines = [
+        f"asset      0x{asset.asset_id.hex()}",
+        f"title      {description.title if description else f'({shown.problem})'}",
+        *([f"summary    {description.summary}"] if description and description.summary else []),
+        f"provider   {asset.provider}",
+        f"price      {amount(asset.offer.price_wei)}",
+        f"size       {size(asset.listing.body_length)} of ciphertext",
+        f"listed     {moment(asset.listed_in.timestamp)}, block {asset.listed_in.number}",
+        f"deadlines  answer within {remaining(periods.approve_seconds)}, pay within {remaining(periods.pay_seconds)}, "
+        f"delivery within {remaining(periods.deliver_seconds)}, access for {remaining(periods.access_seconds)}",
+        "terms      " + shown.terms.replace("\n", "\n           "),
+    ]
+    following = app.command(f"request {short(asset.asset_id).rstrip('…')} --example > application.json")
+    app.result(shown, lines, next_command=following)

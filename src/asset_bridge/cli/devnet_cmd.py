@@ -1,0 +1,96 @@
+"""`asset-bridge devnet up|down|reset|fund`: a whole network on this machine to try everything on."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import click
+
+from asset_bridge.cli.app import App, common
+from asset_bridge.cli.output import amount, ask
+from asset_bridge.cli.session import wei_of, yes_option
+from asset_bridge.errors import BridgeError, RefusedError
+from asset_bridge.nodes.devnet import Devnet, require_simulator
+
+folder_option = click.option(
+    "--folder", type=click.Path(path_type=Path), default="devnet", show_default=True, help="The network's folder."
+)
+
+
+@click.group("devnet")
+def devnet() -> None:
+    """A development network on this machine: chain, storage nodes, light node, TEE nodes (simulated attestation).
+
+    Everything lies in one folder and is there again after down and up. Two folders are two networks.
+    """
+
+
+@devnet.command("up")
+@folder_option
+@click.option("--with-impostors", is_flag=True, help="Two more TEE nodes that every provider must refuse.")
+@common
+def up(app: App, *, folder: Path, with_impostors: bool) -> None:
+    """Start the network, or whatever of it does not run. TEE nodes begin with new keys: reseal what they held."""
+    require_simulator()
+    net = Devnet(folder, report=app.note)
+    fresh = not net.network_file.exists()
+    try:
+        network = net.up(impostors=with_impostors)
+    except (BridgeError, KeyboardInterrupt):
+        net.down()
+        raise
+    lines = [
+        f"network    {net.network_file}",
+        f"policy     {net.policy_file} (trusts these simulated TEE nodes; valid for this chain only)",
+        f"chain      {net.rpc_url}",
+    ]
+    if fresh:
+        following = f"asset-bridge init --network {net.network_file} --home provider"
+        lines += [
+            "",
+            "One home for the provider and one for the consumer:",
+            f"  {following.replace('provider', 'consumer')}",
+        ]
+    else:
+        following = "asset-bridge status --home provider"
+    app.result(
+        {"network": net.network_file, "policy": net.policy_file, "chain_id": network.chain_id},
+        lines,
+        next_command=following,
+    )
+
+
+@devnet.command("down")
+@folder_option
+@common
+def down(app: App, *, folder: Path) -> None:
+    """Stop the network; chain, listings, orders and data stay in the folder."""
+    stopped = Devnet(folder, report=app.note).down()
+    lines = [f"stopped    {', '.join(stopped)}" if stopped else "nothing was running"]
+    app.result({"stopped": stopped}, lines, next_command=f"asset-bridge devnet up --folder {folder}")
+
+
+@devnet.command("reset")
+@folder_option
+@yes_option
+@common
+def reset(app: App, *, folder: Path, yes: bool) -> None:
+    """Stop the network and delete it: chain, listings, orders, stored bodies."""
+    if not ask(f"Delete the network in {folder}?", yes=yes or app.as_json):
+        raise RefusedError("cli.not-confirmed", "nothing was deleted", hint="answer y, or give --yes")
+    Devnet(folder, report=app.note).reset()
+    shutil.rmtree(folder, ignore_errors=True)
+    app.result({"deleted": folder}, [f"deleted    {folder}"], next_command=f"asset-bridge devnet up --folder {folder}")
+
+
+@devnet.command("fund")
+@click.argument("address")
+@click.option("--amount", "coins", default="10", show_default=True, help="Whole coins.")
+@folder_option
+@common
+def fund(app: App, *, address: str, coins: str, folder: Path) -> None:
+    """Give ADDRESS development coins."""
+    Devnet(folder, report=app.note).fund(address, wei_of(coins))
+    lines = [f"{address} has {amount(wei_of(coins))} more"]
+    app.result({"address": address, "wei": wei_of(coins)}, lines, next_command="asset-bridge balance")

@@ -1,0 +1,161 @@
+"""`asset-bridge node start|list|status|renew|withdraw`: for operators of light, storage and TEE nodes."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from asset_bridge.chain.records import Node, NodeKind
+from asset_bridge.cli.app import App, common
+from asset_bridge.cli.output import amount, ask, moment, remaining, short, table
+from asset_bridge.cli.session import consumer, cost_lines, pick, provider, wei_of, yes_option
+from asset_bridge.errors import BridgeError, RefusedError
+from asset_bridge.nodes.node_file import FILE_NAME, NodeFile
+from asset_bridge.nodes.run import renew_node, run_node
+
+KIND_NAMES = {NodeKind.LIGHT: "light", NodeKind.TEE: "tee", NodeKind.STORAGE: "storage"}
+kind_choice = click.Choice(["light", "storage", "tee"])
+
+
+@click.group("node")
+def node() -> None:
+    """Run a light, storage or TEE node, and look at those of the network."""
+
+
+@node.command("start")
+@click.argument("kind", type=kind_choice)
+@click.option("--folder", type=click.Path(path_type=Path), help="The node's folder [HOME/nodes/KIND].")
+@click.option("--host", default=None, help="Address to listen on [127.0.0.1].")
+@click.option("--port", type=click.IntRange(0, 65535), default=None, help="Port to listen on; 0 takes a free one.")
+@click.option("--public-url", default=None, help="The URL under which others reach this node.")
+@click.option("--behind-proxy", is_flag=True, default=None, help="A proxy in front of this node ends TLS.")
+@click.option("--tls-certificate", type=click.Path(path_type=Path, exists=True), help="PEM chain.")
+@click.option("--tls-key", type=click.Path(path_type=Path, exists=True), help="PEM key.")
+@click.option("--stake", default=None, help="Stake in whole coins, at registration.")
+@click.option("--attester", default=None, help="TEE nodes: where evidence comes from (simulated).")
+@click.option("--platform", type=click.Path(path_type=Path, exists=True), help="TEE nodes, simulated: platform folder.")
+@click.option("--measurement", default=None, help="TEE nodes, simulated: 32 bytes of hex.")
+@common
+def start(
+    app: App,
+    *,
+    kind: str,
+    folder: Path | None,
+    stake: str | None,
+    tls_certificate: Path | None,
+    tls_key: Path | None,
+    platform: Path | None,
+    **given: object,
+) -> None:
+    """Run a node in the foreground. The first start writes node.toml and registers the node with a stake; later starts read it.
+
+    The operator's account is the home's. Ctrl-C stops the node; a TEE node's keys end with it.
+    """
+    where = (folder or app.home / "nodes" / kind).absolute()
+    known = (where / FILE_NAME).exists()
+    file = NodeFile.load(where) if known else NodeFile(where, kind, app.home, os.urandom(32), stake_wei=10**18)
+    if file.kind != kind:
+        raise RefusedError(
+            "cli.node-kind", f"{where} is the folder of a {file.kind} node", hint="name another --folder"
+        )
+    changes: dict[str, object] = {name: value for name, value in given.items() if value is not None}
+    for name, path in (("tls_certificate", tls_certificate), ("tls_key", tls_key), ("platform", platform)):
+        if path is not None:
+            changes[name] = str(path.absolute())
+    if stake is not None:
+        changes["stake_wei"] = wei_of(stake)
+    file = replace(file, **changes)  # type: ignore[arg-type]
+    if changes or not known:
+        file.save()
+    app.note(f"{kind} node in {where}; stop it with Ctrl-C")
+    run_node(file, app.passphrase)
+
+
+@node.command("list")
+@click.argument("kind", type=kind_choice, required=False)
+@common
+def ls(app: App, *, kind: str | None) -> None:
+    """List the registered nodes."""
+    with consumer(app, acting=False) as session:
+        found = [one for one in session.nodes() if kind in (None, KIND_NAMES[one.kind])]
+        now = int(time.time())
+        rows = [
+            (
+                short(one.node_id),
+                KIND_NAMES[one.kind],
+                one.operator,
+                _tee(one),
+                "live" if one.live else "not live",
+                remaining(one.current.expires_at - now),
+            )
+            for one in found
+        ]
+        lines = table(rows, ("NODE", "KIND", "OPERATOR", "TEE", "REGISTRY", "EXPIRES IN")) if rows else ["no nodes"]
+        app.result(found, lines, next_command=app.command("node status NODE"))
+
+
+@node.command("status")
+@click.argument("node_id", metavar="NODE")
+@common
+def status(app: App, *, node_id: str) -> None:
+    """Show one node: what the registry says and what the node itself answers."""
+    with consumer(app, acting=False) as session:
+        one = _find(session.nodes(), node_id)
+        lines = [
+            f"node       0x{one.node_id.hex()}",
+            f"kind       {KIND_NAMES[one.kind]}{_tee_line(one)}",
+            f"operator   {one.operator}",
+            f"registry   {'live' if one.live else 'not live'}, epoch {one.current.epoch}, "
+            f"expires {moment(one.current.expires_at)}, stake {amount(one.stake_wei)}",
+        ]
+        answer: dict[str, object] = {}
+        try:
+            answer = session.ask_node(one)
+            lines += [f"{name:<10} {value}" for name, value in answer.items() if not isinstance(value, dict | list)]
+        except BridgeError as error:
+            lines.append(f"answer     none: {error.message}")
+        app.result({"registry": one, "answer": answer}, lines, next_command=app.command("node list"))
+
+
+@node.command("renew")
+@click.option("--folder", type=click.Path(path_type=Path, exists=True), required=True, help="The node's folder.")
+@common
+def renew(app: App, *, folder: Path) -> None:
+    """Renew the registration of a light or storage node that is not running. Running nodes and TEE nodes renew themselves."""
+    epoch = renew_node(NodeFile.load(folder.absolute()), app.passphrase)
+    app.result({"epoch": epoch}, [f"registered, epoch {epoch}"], next_command=app.command("node list"))
+
+
+@node.command("withdraw")
+@click.argument("node_id", metavar="NODE")
+@yes_option
+@common
+def withdraw(app: App, *, node_id: str, yes: bool) -> None:
+    """Take NODE out of the registry for good and its stake back, once the last order it guarantees is over."""
+    with provider(app) as session:
+        one = _find(session.nodes(), node_id)
+        if not ask(f"Withdraw this node and its stake of {amount(one.stake_wei)} for good?", yes=yes or app.as_json):
+            raise RefusedError("cli.not-confirmed", "nothing was withdrawn", hint="answer y, or give --yes")
+        sent = session.withdraw_node(one.node_id)
+        lines = [f"node       0x{one.node_id.hex()} withdrawn", *cost_lines(sent)]
+        app.result({"node_id": one.node_id, "sent": sent}, lines, next_command=app.command("balance"))
+
+
+def _find(nodes: list[Node], text: str) -> Node:
+    by_id = {one.node_id: one for one in nodes}
+    chosen = pick(text, by_id, "node", "`asset-bridge node list` lists the nodes")
+    if chosen not in by_id:
+        raise RefusedError("cli.no-node", f"no node {short(chosen)} is registered", hint="asset-bridge node list")
+    return by_id[chosen]
+
+
+def _tee(one: Node) -> str:
+    return one.current.vendor.name.lower().replace("_", "-") if one.kind is NodeKind.TEE else "–"
+
+
+def _tee_line(one: Node) -> str:
+    return f", tee: {_tee(one)}, measurement {short(one.current.measurement_id)}" if one.kind is NodeKind.TEE else ""

@@ -1,0 +1,105 @@
+"""`asset-bridge publish`: seal a file or folder here, store the ciphertext, list it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from asset_bridge.cli.app import App, common
+from asset_bridge.cli.output import amount, ask, short, size
+from asset_bridge.cli.session import cost_lines, period_option, periods_of, provider, wei_of, yes_option
+from asset_bridge.client import Description
+from asset_bridge.errors import InputError, RefusedError
+
+
+@click.command("publish")
+@click.argument("path", type=click.Path(path_type=Path), required=False)
+@click.option("--title", help="Public title of the asset.")
+@click.option("--summary", default="", help="Public summary: what it is, without a patient in it.")
+@click.option("--keyword", "keywords", multiple=True, help="Public keyword; may be given several times.")
+@click.option("--terms", "terms_file", type=click.Path(path_type=Path, exists=True), help="File with the terms of use.")
+@click.option(
+    "--template", "template_file", type=click.Path(path_type=Path, exists=True), help="JSON Schema of the form."
+)
+@click.option("--price", default="0", help="Price in whole coins, as in 0.25.")
+@click.option("--on-chain", is_flag=True, help="Save the ciphertext itself on the chain (at most 24 KiB, for ever).")
+@click.option("--supersedes", default="", metavar="ASSET", help="An earlier asset of yours that this one replaces.")
+@click.option("--dry-run", is_flag=True, help="Show what would become public, and stop.")
+@click.option("--resume", is_flag=True, help="Finish what an earlier publish left unfinished.")
+@period_option
+@yes_option
+@common
+def publish(
+    app: App,
+    *,
+    path: Path | None,
+    title: str | None,
+    summary: str,
+    keywords: tuple[str, ...],
+    terms_file: Path | None,
+    template_file: Path | None,
+    price: str,
+    on_chain: bool,
+    supersedes: str,
+    dry_run: bool,
+    resume: bool,
+    period: tuple[str, ...],
+    yes: bool,
+) -> None:
+    """Seal PATH (a file or folder) on this machine and list it for sale.
+
+    What becomes public is shown first. Then: the key is saved, the data is sealed, the ciphertext goes to the storage nodes
+    and is read back, one transaction lists it. If it stops half-way, `publish --resume` goes on; sealing is never resumed.
+    """
+    with provider(app) as session:
+        if resume:
+            left = session.unfinished()
+            if not left:
+                raise InputError("cli.nothing-to-resume", "no publish is unfinished", hint=app.command("assets"))
+            _show(app, [session.resume_publish(name) for name in left])
+            return
+        if path is None or not title:
+            raise InputError("cli.publish", "publish needs a PATH and a --title", hint="asset-bridge publish --help")
+        described = Description.build(title=title, summary=summary, keywords=keywords, template_file=template_file)
+        terms = terms_file.read_text() if terms_file else "No terms beyond the law."
+        arguments = {
+            "description": described,
+            "terms": terms,
+            "price_wei": wei_of(price),
+            "periods": periods_of(period, session.default_periods()),
+            "on_chain": on_chain,
+            "supersedes": bytes.fromhex(supersedes.removeprefix("0x")) if supersedes else bytes(32),
+        }
+        view = session.preview(path, **arguments)
+        table = [f"  {line.what:<34} {line.who:<22} {line.how_long}" for line in view.lines]
+        shown = [f"What becomes public ({size(view.body_length_bytes)} of ciphertext):", *table]
+        if view.warning:
+            shown += ["", f"WARNING: {view.warning}"]
+        if dry_run:
+            app.result(
+                view, [*shown, "", "Nothing was written or sent."], next_command=app.command(f"publish {path} …")
+            )
+            return
+        for line in shown:
+            app.note(line)
+        if not ask(f"Publish {path} at {amount(wei_of(price))}?", yes=yes or app.as_json):
+            raise RefusedError("cli.not-confirmed", "nothing was published", hint="answer y, or give --yes")
+        _show(app, [session.publish(path, **arguments)])
+
+
+def _show(app: App, results: list) -> None:  # type: ignore[type-arg]
+    lines: list[str] = []
+    for done in results:
+        lines += [
+            f"asset      0x{done.asset_id.hex()}",
+            f"body       {done.body_cid} ({size(done.body_length_bytes)}, {done.replicas} replicas read back)",
+            *cost_lines(*done.sent),
+        ]
+    lines += ["", "Back up now: the new key is not in your last backup."]
+    app.result(results[0] if len(results) == 1 else results, lines, next_command=app.command("inbox --wait"))
+
+
+def title_line(asset_id: bytes, title: str) -> str:
+    """An asset in one line."""
+    return f"{short(asset_id)}  {title}"

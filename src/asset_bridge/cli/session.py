@@ -1,0 +1,118 @@
+"""What several commands share: an open provider or consumer, ids as people type them, costs, durations.
+
+Source: design §8, spec/cli.md. A command opens its session, calls one method, prints. Nothing here knows a rule of the trade.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import click
+
+from asset_bridge.chain.records import Periods, Sent
+from asset_bridge.cli.app import App
+from asset_bridge.cli.output import amount, short
+from asset_bridge.client import Consumer, Provider
+from asset_bridge.errors import InputError
+
+_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+_MIN_ID_DIGITS = 6
+
+
+@contextmanager
+def provider(app: App, *, acting: bool = True) -> Iterator[Provider]:
+    """The home's provider; `acting` takes the home's lock and resumes what an earlier run left pending."""
+    with Provider.open(app.home, app.passphrase, progress=app.progress, exclusive=acting) as opened:
+        yield opened
+
+
+@contextmanager
+def consumer(app: App, *, acting: bool = True, account: str = "default") -> Iterator[Consumer]:
+    """The home's consumer; `acting` as in `provider`."""
+    with Consumer.open(app.home, app.passphrase, account=account, progress=app.progress, exclusive=acting) as opened:
+        yield opened
+
+
+def pick(text: str, ids: Iterable[bytes], what: str, where: str) -> bytes:
+    """The id that `text` starts, among `ids`.
+
+    Raises:
+        InputError(cli.id): not hex, shorter than 6 digits, unknown, or the start of several.
+    """
+    digits = text.removeprefix("0x").rstrip("…").lower()
+    if not re.fullmatch(rf"[0-9a-f]{{{_MIN_ID_DIGITS},64}}", digits):
+        raise InputError(
+            "cli.id", f"{text!r} is not the start of an id: at least {_MIN_ID_DIGITS} hex digits", hint=where
+        )
+    if len(digits) == 64:
+        return bytes.fromhex(digits)
+    found = {one for one in ids if one.hex().startswith(digits)}
+    if len(found) != 1:
+        reason = f"no {what} starts with" if not found else f"{len(found)} {what}s start with"
+        raise InputError("cli.id", f"{reason} 0x{digits}", hint=where)
+    return found.pop()
+
+
+def pick_order(session: Provider | Consumer, text: str) -> bytes:
+    """An order of this account by the start of its id."""
+    known = (status.order_id for status in session.orders()) if len(text) < 66 else ()
+    return pick(text, known, "order", "`asset-bridge status` lists your orders")
+
+
+def pick_asset(session: Provider | Consumer, text: str) -> bytes:
+    """A listed asset by the start of its id."""
+    known = (entry.asset.asset_id for entry in session.catalog()) if len(text) < 66 else ()
+    return pick(text, known, "asset", "`asset-bridge catalog` lists what is for sale")
+
+
+def cost_lines(*sent: Sent | None) -> list[str]:
+    """One line a transaction: what it did, its hash, block and price."""
+    return [
+        f"transaction {one.verb}: {short(one.transaction_hash)} in block {one.block.number}, "
+        f"{one.gas_used} gas, {amount(one.cost_wei)}"
+        for one in sent
+        if one is not None
+    ]
+
+
+def seconds_of(text: str) -> int:
+    """A duration as people type it: 90s, 15m, 24h, 30d, or plain seconds."""
+    found = re.fullmatch(r"(\d{1,9})([smhd]?)", text.strip().lower())
+    if not found:
+        raise InputError("cli.duration", f"{text!r} is not a duration", hint="write 90s, 15m, 24h or 30d")
+    return int(found[1]) * _UNITS[found[2] or "s"]
+
+
+def wei_of(text: str, decimals: int = 18) -> int:
+    """An amount in whole units, exact: "0.25" → 250000000000000000."""
+    found = re.fullmatch(rf"(\d{{1,30}})(?:\.(\d{{1,{decimals}}}))?", text.strip())
+    if not found:
+        raise InputError("cli.amount", f"{text!r} is not an amount", hint="write it as 0.25")
+    part = (found[2] or "").ljust(decimals, "0")
+    return int(found[1] + part)
+
+
+PERIOD_NAMES = ("approve", "pay", "deliver", "window", "answer", "access")
+
+
+def periods_of(given: Iterable[str], start: Periods) -> Periods:
+    """`start` with the periods that `--period name=duration` options change."""
+    values = {name: getattr(start, f"{name}_seconds") for name in PERIOD_NAMES}
+    for text in given:
+        name, _, duration = text.partition("=")
+        if name not in values or not duration:
+            raise InputError(
+                "cli.period", f"{text!r} is not NAME=DURATION", hint=f"names: {', '.join(PERIOD_NAMES)}; as in pay=14d"
+            )
+        values[name] = seconds_of(duration)
+    return Periods(**{f"{name}_seconds": value for name, value in values.items()})
+
+
+period_option = click.option(
+    "--period", "period", multiple=True, metavar="NAME=DURATION", help="A deadline for future requests, as in pay=14d."
+)
+yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+order_argument = click.argument("order", metavar="ORDER")
+asset_argument = click.argument("asset", metavar="ASSET")
