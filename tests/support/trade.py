@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from asset_bridge_simulator import SimAttester, SimVerifier, issue_platform, make_root, measurement_id
 from eth_hash.auto import keccak
 
 from asset_bridge.attestation.policy import Policy, development
@@ -50,6 +49,7 @@ from asset_bridge.vault import envelope
 from asset_bridge.vault.envelope import Cost
 from asset_bridge.vault.home import Home
 from asset_bridge.vault.network import Contract, Network
+from asset_bridge_simulator import SimAttester, SimVerifier, issue_platform, make_root, measurement_id
 
 COIN = 10**18
 PRICE_WEI = COIN // 10

@@ -1,6 +1,6 @@
-"""A node's story: register, or renew with new keys; what a TEE node's evidence binds while doing so.
+"""A node's story: register, or renew with the same or new keys; what a TEE node's evidence binds while doing so.
 
-Source: protocol §2, spec/attestation.md §3 and §10. Promises: a start is a new epoch of the same node_id; the evidence is verified here
+Source: protocol §2, spec/attestation.md §3 and §10. Promises: a new key is a new epoch of the same node_id; the evidence is verified here
 before money is spent on it, and what the registry holds afterwards is compared with what was sent; repeating after a crash is safe.
 Does not promise: that anybody accepts the node; that is each provider's policy.
 """
@@ -19,7 +19,7 @@ from asset_bridge.attestation.verify import Collateral, VerifierSet, verify
 from asset_bridge.attesters import Attester
 from asset_bridge.chain.ids import node_id as node_id_of
 from asset_bridge.chain.keys import address_bytes
-from asset_bridge.chain.records import ZERO32, At, NodeKind, Sent, Vendor
+from asset_bridge.chain.records import ZERO32, At, Node, NodeKind, Sent, Vendor
 from asset_bridge.errors import InputError, UnavailableError
 from asset_bridge.trade.evidence import VENDOR_NAMES
 from asset_bridge.trade.ports import ChainAccount, ChainReader
@@ -62,25 +62,22 @@ class EndpointDocument:
     length: int
 
 
-def next_epoch(reader: ChainReader, node_id: bytes) -> int:
-    """The epoch that registering or renewing now would begin: 1 for a node that is not there yet."""
-    try:
-        return reader.node(node_id).current.epoch + 1
-    except InputError as error:
-        if error.code != "chain.not-found":
-            raise
+def next_epoch(reader: ChainReader, node_id: bytes, signing_address: str) -> int:
+    """The epoch that announcing this key now gives: 1 for a new node, the same number while the key stays, else one more."""
+    node = _registered(reader, node_id)
+    if node is None:
         return 1
+    return node.current.epoch + (node.current.signing_address != signing_address)
 
 
 def announce(account: ChainAccount, plan: NodePlan) -> Registered:
-    """Register the node, or begin a new epoch where it exists.
+    """Register the node, or renew it where it exists; a key that is not the registered one begins a new epoch.
 
     Raises:
         UnavailableError(trade.epoch-taken): another process of this operator renewed the node at the same time.
     """
     node_id = node_id_of(account.address, plan.salt)
-    epoch = next_epoch(account.reader, node_id)
-    if epoch == 1:
+    if _registered(account.reader, node_id) is None:
         node_id, sent = account.register_node(
             salt=plan.salt,
             kind=plan.kind,
@@ -117,6 +114,15 @@ def announce(account: ChainAccount, plan: NodePlan) -> Registered:
     return Registered(node_id, current.epoch, sent)
 
 
+def _registered(reader: ChainReader, node_id: bytes) -> Node | None:
+    try:
+        return reader.node(node_id)
+    except InputError as error:
+        if error.code != "chain.not-found":
+            raise
+        return None
+
+
 @dataclass(frozen=True, slots=True)
 class TeeRegistration:
     """What a TEE node needs to register: its keys' address, its attester, and with what it checks its own evidence first."""
@@ -148,7 +154,7 @@ def announce_tee(
         node_id=node_id,
         operator=account.address,
         signing_address=registration.signing_address,
-        epoch=next_epoch(reader, node_id),
+        epoch=next_epoch(reader, node_id, registration.signing_address),
         nonce=REGISTRATION_NONCE,
         configuration=registration.configuration,
     )
