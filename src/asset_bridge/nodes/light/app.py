@@ -16,7 +16,7 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 
 from asset_bridge.chain.records import DeliveryReceipt, FetchSignature
-from asset_bridge.errors import InputError, UnavailableError
+from asset_bridge.errors import InputError, RefusedError, UnavailableError
 from asset_bridge.ipld.cid import Cid
 from asset_bridge.ipld.unixfs import LEAF_BYTES
 from asset_bridge.nodes.light.core import LightNodeCore
@@ -144,7 +144,7 @@ class _Light:
     def kfrags(self, call: Call) -> Answer:
         order = self._core.parts.reader.order(call.hex32("order_id"))
         if order.approval is None:
-            raise InputError("light.not-approved", "The order is not approved.", actor="provider")
+            raise RefusedError("light.not-approved", "The order is not approved.", actor="provider")
         return Answer(json={"approval": to_json(order.approval)}, headers=_NO_STORE)
 
     def receipts(self, call: Call) -> Answer:
