@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,7 @@ class Market:
     """Provider, consumer, two light nodes of different operators, two storage nodes, three TEE nodes."""
 
     def __init__(self, folder: Path, *, light_operators: int = 2, lenses: int = 2, tees: int = 3) -> None:
-        self.numbers = Numbers("market")
+        self.numbers, self.starts = Numbers("market"), count()
         config = DeployConfig(GOVERNOR.address, measurements=((int(Vendor.SIMULATED), measurement_id(DEV)),))
         self.twin = ChainTwin(config)
         self.domain = messages.Domain(self.twin.chain_id, self.twin.exchange)
@@ -183,7 +184,7 @@ class Market:
             lifetime_seconds=86_400,
             acks=self.acks,
             clock=self.clock,
-            randbytes=Numbers(f"{name} {self.now}"),
+            randbytes=Numbers(f"{name} {next(self.starts)}"),
         )
         return replace(made, **changes)
 

@@ -1,0 +1,183 @@
+"""The TEE node over HTTP, in process (spec/node-http-tee.md §2), and the process's own protection."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import httpx
+import pytest
+
+from asset_bridge.chain.records import AcceptSignature, Ack, At, DeliveryReceipt, DestroyedReceipt
+from asset_bridge.nodes.tee import app as tee_app
+from asset_bridge.nodes.tee.ack_client import HttpAckSource
+from asset_bridge.trade.evidence import OrderKey
+from asset_bridge.transport.nonces import NonceStore
+from asset_bridge.transport.server import Guard
+from asset_bridge.transport.wire import from_json, hex_of, to_json
+from tests.support.asgi import AsgiTransport
+from tests.unit.tee.market import Market
+
+
+@pytest.fixture
+def http(market: Market) -> Iterator[httpx.Client]:
+    guard = Guard(31337, NonceStore(None), market.clock, {"node.test"})
+    started = tee_app.build(market.tees[0].core, guard)
+    with httpx.Client(transport=AsgiTransport(started), base_url="http://node.test") as client:
+        yield client
+
+
+def post(http: httpx.Client, path: str, body: object) -> tuple[int, dict[str, object]]:
+    answer = http.post(path, json=body)
+    return answer.status_code, answer.json()
+
+
+def test_every_answer_says_what_it_is(market: Market, http: httpx.Client) -> None:
+    measurement = "0x" + market.twin.node(market.tees[0].registered.node_id).current.measurement_id.hex()
+    order_id = market.approve(market.request())
+    order = f"/v1/orders/{hex_of(order_id)}"
+    status, said = post(http, "/v1/evidence", {"nonce": hex_of(b"x" * 32)})
+    answers = [said]
+    assert status == 200
+    status, key = post(http, f"{order}/key", {})
+    made = from_json(OrderKey, {name: key[name] for name in ("node_id", "epoch", "kem_key", "expires_at", "signature")})
+    assert (status, made.node_id) == (200, market.tees[0].registered.node_id)
+    _, accept = post(http, f"{order}/accept", {"generation": 1, "slot": 0})
+    assert from_json(AcceptSignature, accept["accept"]) == market.tees[0].core.accept(order_id, 1, 0)
+    market.pay(order_id)
+    fetch = market.fetch(order_id)
+    _, served = post(http, f"{order}/reencrypt", {"generation": 1, "signature": hex_of(fetch.signature)})
+    assert served["slot"] == 0
+    assert len(bytes.fromhex(str(served["cfrag"])[2:])) == 359
+    from_json(DeliveryReceipt, served["receipt"])
+    assert len([from_json(Ack, item) for item in served["acks"]]) == 2  # type: ignore[attr-defined]
+    destroyed = http.get(f"{order}/destroyed").json()
+    assert destroyed["destroyed"] == []
+    info = http.get("/v1/info").json()
+    for answer in (*answers, key, accept, served, destroyed, info):
+        assert (answer["tee"], answer["measurement"]) == ("simulated", measurement)
+
+
+def test_a_reseal_over_http_and_the_word_of_destruction(market: Market, http: httpx.Client) -> None:
+    order_id = market.paid()
+    key = OrderKey.parse(market.tees[0].core.order_key(order_id))
+    slot = market.slot(order_id, 1, 0, market.shares(order_id)[0], key)
+    order = f"/v1/orders/{hex_of(order_id)}"
+    body = {"generation": 1, "slot": 0, "replacement": to_json(slot)}
+    status, said = post(http, f"{order}/accept", body)
+    assert status == 200
+    assert from_json(AcceptSignature, said["accept"]).kem_key_digest == slot.kem_key_digest
+    market.provider.revoke(order_id)
+    market.twin.mine(2)
+    words = http.get(f"{order}/destroyed").json()["destroyed"]
+    assert [from_json(DestroyedReceipt, word).reason for word in words] == [1]
+
+
+def test_refusals_keep_their_code_and_class(market: Market, http: httpx.Client) -> None:
+    order_id = market.approve(market.request())
+    order = f"/v1/orders/{hex_of(order_id)}"
+    fetch = {"generation": 1, "signature": hex_of(market.fetch(order_id).signature)}
+    assert post(http, f"{order}/reencrypt", fetch)[1]["code"] == "tee.not-paid"
+    assert post(http, f"{order}/reencrypt", fetch)[0] == 403
+    market.lenses[0].block_changes[At.HEAD] = lambda block: replace(block, timestamp=1)
+    status, said = post(http, f"{order}/reencrypt", fetch)
+    assert (status, said["code"]) == (503, "tee.head-stale")
+    assert set(said) == {"code", "message", "hint", "actor"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"nonce": "0x"},
+        {"nonce": 1},
+        {"generation": 0, "slot": 0},
+        {"generation": 1, "slot": 256},
+        {"generation": 1, "slot": 0, "replacement": {}},
+        {"generation": 1, "signature": "0x00"},
+        {"generation": 2**40, "signature": "0x" + "00" * 65},
+    ],
+)
+@pytest.mark.parametrize("verb", ["/v1/evidence", "/v1/orders/{}/accept", "/v1/orders/{}/reencrypt"])
+def test_malformed_bodies_are_the_callers_mistake(market: Market, http: httpx.Client, body: object, verb: str) -> None:
+    if verb.endswith("reencrypt") and body == {"generation": 1, "slot": 0}:
+        return
+    status, said = post(http, verb.format(hex_of(market.request())), body)
+    assert (status, said["code"]) == (400, "transport.json")
+
+
+def test_a_bad_order_id(http: httpx.Client) -> None:
+    assert post(http, "/v1/orders/0x12/key", {})[0] == 400
+
+
+def test_health_says_why_not(market: Market) -> None:
+    core = market.tees[0].core
+    sweeper = tee_app.Sweeper(core, every_seconds=0.01)
+    assert [reason.code for reason in tee_app.health(core, sweeper)] == ["tee.sweeper"]
+    sweeper.start()
+    assert tee_app.health(core, sweeper) == []
+    market.twin.advance(90_000)
+    market.twin.mine(2)
+    assert [reason.code for reason in tee_app.health(core, sweeper)] == ["tee.not-registered"]
+    market.lenses[0].block_changes[At.HEAD] = lambda block: replace(block, timestamp=1)
+    assert [reason.code for reason in tee_app.health(core, sweeper)] == ["tee.head-stale"]
+    sweeper.stop()
+    assert not sweeper.alive
+
+
+def test_the_sweeper_destroys_and_calls_what_it_was_given(market: Market) -> None:
+    order_id, core = market.paid(), market.tees[0].core
+    called: list[int] = []
+    sweeper = tee_app.Sweeper(core, lambda: called.append(1), every_seconds=0.01)
+    market.provider.revoke(order_id)
+    market.twin.mine(2)
+    sweeper.start()
+    until = time.monotonic() + 5
+    while time.monotonic() < until and (core.info()["order_keys"] or not called):
+        time.sleep(0.01)
+    sweeper.stop()
+    assert core.info()["order_keys"] == 0
+    assert called
+
+
+def test_the_http_source_of_acks_never_speaks_for_a_provider() -> None:
+    class Nothing:
+        name = "none"
+
+        def get_block(self, cid: bytes) -> bytes:
+            return b""
+
+    source = HttpAckSource(Nothing(), lambda url, name: pytest.fail("no peer is asked"), 31337, "0x")
+    assert source.provider_ack(None, b"", None) is None  # type: ignore[arg-type]
+
+
+def test_a_process_protects_itself() -> None:
+    script = """
+import json, resource
+from asset_bridge.nodes.tee.memory import protect
+said = protect()
+print(json.dumps([said.no_core_dump, said.undumpable, said.memory_locked, resource.getrlimit(resource.RLIMIT_CORE)]))
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
+    no_core, undumpable, _locked, limit = json.loads(done.stdout)
+    assert no_core
+    assert limit == [0, 0]
+    assert undumpable == sys.platform.startswith("linux")
+
+
+def test_no_secret_shows_in_words(market: Market) -> None:
+    order_id = market.paid()
+    core = market.tees[0].core
+    (key,) = core._keys.of(order_id)
+    assert key.secret is not None
+    secret = key.secret.to_secret_bytes().hex()
+    for text in (repr(key), repr(core._identity), str(core.info()), repr(core._parts.identity)):
+        assert secret not in text
+        assert core._identity.key.secret.hex() not in text
