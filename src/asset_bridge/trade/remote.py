@@ -220,7 +220,7 @@ class RemoteLight:
         """Ask it to keep a receipt; its `Ack` is unverified."""
         body = {"order_id": hex_of(order_id), "fetch": to_json(fetch), "receipt": to_json(receipt)}
         answer = self._peer.post("/v1/acks", body, idempotent=True)
-        return _checked(self._peer, lambda: from_json(Ack, answer.get("ack"), RECEIPT_LENGTHS))
+        return _checked(self._peer, lambda: from_json(Ack, answer, RECEIPT_LENGTHS))
 
 
 class HttpAcks:

@@ -78,6 +78,20 @@ def test_an_ack_is_signed_over_the_digest_and_the_receipt_is_on_disk(world: Worl
     assert core.acknowledge(ORDER_ID, FETCH, receipt(0)) == ack
 
 
+def test_an_ack_without_the_fetch_only_from_the_node_that_passed_it_on(world: World) -> None:
+    core = world.light()
+    assert code_of(lambda: core.acknowledge(ORDER_ID, None, receipt(0))) == "light.no-fetch"
+    asked = []
+
+    def while_asked(order_id: bytes, fetch: Any) -> Any:
+        asked.append(core.acknowledge(order_id, None, receipt(0)))  # the TEE node asks before it answers
+        return b"\0" * 359, receipt(0), tuple(asked)
+
+    world.tees[TEE_IDS[0]].reencrypt = while_asked  # type: ignore[method-assign]
+    core.fan_out(ORDER_ID, FETCH)
+    assert asked[0].node_id == b"\x11" * 32
+
+
 @pytest.mark.parametrize(
     "bad",
     [

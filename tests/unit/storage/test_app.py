@@ -11,7 +11,7 @@ import pytest
 
 from asset_bridge.chain.keys import AccountKey
 from asset_bridge.chain.records import NodeKind
-from asset_bridge.errors import BridgeError, TamperedError
+from asset_bridge.errors import BridgeError, TamperedError, UnavailableError
 from asset_bridge.ipfs.embedded import EmbeddedStore
 from asset_bridge.ipfs.store import put_document
 from asset_bridge.ipld.car import read_car
@@ -114,13 +114,33 @@ def test_the_default_writers_are_the_registered_light_nodes() -> None:
         return SimpleNamespace(live=live, current=SimpleNamespace(signing_address=key.address))
 
     good, gone = AccountKey(b"\x31" * 32), AccountKey(b"\x32" * 32)
-    reader = SimpleNamespace(
-        nodes=lambda kind: [light(good, True), light(gone, False)] if kind == NodeKind.LIGHT else []
-    )
-    allow = registered_light_nodes(reader)  # type: ignore[arg-type]
-    allow(good.address)
-    for address in (gone.address, REGISTRY):
-        assert code_of(lambda address=address: allow(address)) == "storage.not-allowed"
+    nodes = [light(good, True), light(gone, False)]
+    asked: list[NodeKind] = []
+    now, down = 0.0, False
+
+    def registered(kind: NodeKind) -> list[SimpleNamespace]:
+        asked.append(kind)
+        if down:
+            raise UnavailableError("chain.endpoint-down", "The chain does not answer.")
+        return nodes
+
+    allow = registered_light_nodes(SimpleNamespace(nodes=registered), lambda: now)  # type: ignore[arg-type]
+    for _ in range(3):
+        allow(good.address)
+    assert asked == [NodeKind.LIGHT]
+    assert code_of(lambda: allow(gone.address)) == "storage.not-allowed"
+    now, down = 20.0, True
+    allow(good.address)  # the chain is down: who was known stays known
+    assert code_of(lambda: allow(REGISTRY)) == "storage.not-allowed"
+    now, down = 40.0, False
+    nodes[0] = light(good, False)
+    assert code_of(lambda: allow(good.address)) == "storage.not-allowed"
+    nodes.append(light(gone, True))
+    now = 42.0
+    allow(gone.address)
+    down = True
+    fresh = registered_light_nodes(SimpleNamespace(nodes=registered), lambda: now)  # type: ignore[arg-type]
+    assert code_of(lambda: fresh(good.address)) == "chain.endpoint-down"
 
 
 def test_a_wrong_block_is_refused(node: StorageNode) -> None:

@@ -158,9 +158,9 @@ class _Light:
 
     def acknowledge(self, call: Call) -> Answer:
         obj = call.json()
-        fetch = from_json(FetchSignature, obj.get("fetch"), RECEIPT_LENGTHS)
+        fetch = from_json(FetchSignature, obj["fetch"], RECEIPT_LENGTHS) if "fetch" in obj else None
         receipt = from_json(DeliveryReceipt, obj.get("receipt"), RECEIPT_LENGTHS)
-        return Answer(json={"ack": to_json(self._core.acknowledge(field_bytes(obj, "order_id", 32), fetch, receipt))})
+        return Answer(json=to_json(self._core.acknowledge(field_bytes(obj, "order_id", 32), fetch, receipt)))
 
     def nodes(self, _call: Call) -> Answer:
         return Answer(json={"nodes": to_json(self._core.parts.reader.nodes())}, headers=_NO_STORE)

@@ -199,7 +199,7 @@ class LightNodeCore:
         """See delivery.Delivery.reencrypt."""
         return self.delivery.reencrypt(order_id, fetch)
 
-    def acknowledge(self, order_id: bytes, fetch: FetchSignature, receipt: DeliveryReceipt) -> Ack:
+    def acknowledge(self, order_id: bytes, fetch: FetchSignature | None, receipt: DeliveryReceipt) -> Ack:
         """See delivery.Delivery.acknowledge."""
         return self.delivery.acknowledge(order_id, fetch, receipt)
 

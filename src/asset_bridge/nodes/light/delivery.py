@@ -88,6 +88,7 @@ class Delivery:
                 "light.not-approved", "The order is not approved.", hint="Wait for the provider.", actor="provider"
             )
         self._check_fetch(order, fetch)
+        self._store.add_fetch(order_id, fetch)  # before the TEE nodes ask us to acknowledge what it brings
         slots = order.approval.slots
         with ThreadPoolExecutor(max_workers=len(slots)) as pool:
             futures = [pool.submit(self._ask, order, slot, entry.node_id, fetch) for slot, entry in enumerate(slots)]
@@ -119,11 +120,12 @@ class Delivery:
 
     # --- ack ----------------------------------------------------------------------------------------------------------------
 
-    def acknowledge(self, order_id: bytes, fetch: FetchSignature, receipt: DeliveryReceipt) -> Ack:
-        """Store a receipt durably, then say so.
+    def acknowledge(self, order_id: bytes, fetch: FetchSignature | None, receipt: DeliveryReceipt) -> Ack:
+        """Store a receipt durably, then say so. `fetch` may be left out when this node passed it on itself.
 
         Raises:
-            RefusedError(light.order-state): the order needs no receipts. (light.fetch-signature).
+            RefusedError(light.order-state): the order needs no receipts. (light.fetch-signature). (light.no-fetch): no `Fetch` is
+            known for it, so nobody could record the receipt.
             TamperedError(light.receipt): the receipt is not what the named node would sign for this order.
             UnavailableError(light.receipt-store): it could not be stored; no Ack.
         """
@@ -131,6 +133,11 @@ class Delivery:
         if order.state not in _HELD:
             raise RefusedError(
                 "light.order-state", "The order is in no state in which a delivery is recorded.", actor="consumer"
+            )
+        fetch = fetch or self._store.fetch(order_id, receipt.generation)
+        if fetch is None:
+            raise RefusedError(
+                "light.no-fetch", "This node does not hold the Fetch that the receipt answers.", hint="Send it too."
             )
         self._check_fetch(order, fetch)
         self._check(order, fetch, receipt)

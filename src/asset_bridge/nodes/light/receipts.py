@@ -46,12 +46,17 @@ class ReceiptStore:
                     (digest, order_id, json.dumps(to_json(receipt)), now_at),
                 )
         except sqlite3.Error as error:
-            raise UnavailableError(
-                "light.receipt-store",
-                "The light node cannot store the receipt.",
-                hint="Use another light node.",
-                actor="operator",
-            ) from error
+            raise _no_store() from error
+
+    def add_fetch(self, order_id: bytes, fetch: FetchSignature) -> None:
+        """Keep a `Fetch` that is being passed on. Raises UnavailableError(light.receipt-store)."""
+        try:
+            with self._lock:
+                self._db.execute(
+                    "INSERT OR IGNORE INTO fetches VALUES (?, ?, ?)", (order_id, fetch.generation, fetch.signature)
+                )
+        except sqlite3.Error as error:
+            raise _no_store() from error
 
     def receipts(self, order_id: bytes) -> list[DeliveryReceipt]:
         """The receipts of an order, oldest first."""
@@ -86,3 +91,12 @@ class ReceiptStore:
         """Close the file."""
         with self._lock:
             self._db.close()
+
+
+def _no_store() -> UnavailableError:
+    return UnavailableError(
+        "light.receipt-store",
+        "The light node cannot store the receipt.",
+        hint="Use another light node.",
+        actor="operator",
+    )

@@ -7,6 +7,8 @@ Does not promise: to know what a body is; bodies, forms and descriptions are the
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +17,7 @@ from starlette.applications import Starlette
 
 from asset_bridge import __version__
 from asset_bridge.chain.records import NodeKind
-from asset_bridge.errors import BridgeError, InputError, RefusedError
+from asset_bridge.errors import BridgeError, InputError, RefusedError, UnavailableError
 from asset_bridge.ipfs.store import BlockStore, ImportState
 from asset_bridge.ipld.cid import Cid
 from asset_bridge.ipld.unixfs import LEAF_BYTES
@@ -26,6 +28,7 @@ from asset_bridge.transport.calls import Answer, Call, Reason, Route, field_int,
 from asset_bridge.transport.server import Guard, build_app
 from asset_bridge.transport.wire import to_json
 
+LOOK_AGAIN_SECONDS = 15.0
 BODY_SCHEMA: Mapping[str, Any] = {
     "type": "object",
     "required": ["root", "length"],
@@ -94,13 +97,32 @@ def only(accounts: frozenset[str]) -> Callable[[str], None]:
     return allow
 
 
-def registered_light_nodes(reader: ChainReader) -> Callable[[str], None]:
-    """`allow` for the signing key of every live light node of the registry."""
+def registered_light_nodes(reader: ChainReader, clock: Callable[[], float] = time.monotonic) -> Callable[[str], None]:
+    """`allow` for the signing key of every live light node of the registry.
+
+    The registry is read at most every LOOK_AGAIN_SECONDS (an upload asks for each block), and once more, at most each second, before a
+    key is turned away. While the chain does not answer, whoever was known stays known.
+    """
+    lock = threading.Lock()
+    known: set[str] = set()
+    looked_at = float("-inf")
+
+    def look(now: float) -> None:
+        nonlocal known, looked_at
+        try:
+            known = {node.current.signing_address for node in reader.nodes(NodeKind.LIGHT) if node.live}
+        except UnavailableError:
+            if not known:
+                raise
+        looked_at = now
 
     def allow(address: str) -> None:
-        live = {node.current.signing_address for node in reader.nodes(NodeKind.LIGHT) if node.live}
-        if address not in live:
-            raise _not_a_writer()
+        with lock:
+            now = clock()
+            if now - looked_at > (LOOK_AGAIN_SECONDS if address in known else 1.0):
+                look(now)
+            if address not in known:
+                raise _not_a_writer()
 
     return allow
 
