@@ -48,12 +48,6 @@ struct OfferTerms:
     periods: uint256
 
 
-# `word`: provider(160), state(8), busy_until(40).
-struct AssetWords:
-    word: uint256
-    offer_hash: bytes32
-
-
 event TokenListed:
     token: indexed(address)
     active_at: uint256
@@ -99,8 +93,9 @@ event Retired:
 
 LISTED: constant(uint256) = 1
 RETIRED: constant(uint256) = 2
-LOW_160: constant(uint256) = 2**160 - 1
-LOW_168: constant(uint256) = 2**168 - 1
+LOW_8: constant(uint256) = 2**8 - 1
+LOW_32: constant(uint256) = 2**32 - 1
+LOW_40: constant(uint256) = 2**40 - 1
 MAX_BODY_LENGTH: constant(uint64) = 2**48
 MIN_REPLICAS: constant(uint256) = 2
 
@@ -119,7 +114,8 @@ minimum_periods: public(immutable(uint256))
 token_active_at: public(HashMap[address, uint256])
 exchange_closed: public(HashMap[address, bool])
 key_commitment: public(HashMap[address, HashMap[bytes32, bytes32]])
-_assets: HashMap[bytes32, AssetWords]
+# An asset is one word: state(8), busy_until(32), and above them the first 216 bits of the digest of provider and offer.
+_assets: HashMap[bytes32, uint256]
 
 
 @deploy
@@ -197,12 +193,10 @@ def list_asset(
         provider, authority._actor(authority_, abi_encode(LIST_TYPE, asset_id, offer_hash, description, supersedes))
     )
     assert profiles._has_profile(provider), "ledger: no profile"
-    if supersedes != empty(bytes32):
-        assert self._assets[supersedes].word & LOW_160 == convert(provider, uint256), "ledger: supersedes another's asset"
     pk_a_hash: bytes32 = keccak256(slice(keys, 0, 33))
     assert self.key_commitment[provider][pk_a_hash] == empty(bytes32), "ledger: delegating key is used"
     self.key_commitment[provider][pk_a_hash] = commitment
-    self._assets[asset_id] = AssetWords(word=convert(provider, uint256) | LISTED << 160, offer_hash=offer_hash)
+    self._assets[asset_id] = self._binding(provider, offer_hash) | LISTED
     log Listed(
         asset_id=asset_id,
         provider=provider,
@@ -219,41 +213,35 @@ def list_asset(
         storage=storage,
     )
     if len(body) != 0:
-        assert len(body) == convert(body_length, uint256) and sha256(body) == body_digest, "ledger: body does not match"
-        log BodySaved(asset_id=asset_id, body=body)
+        self._save_body(asset_id, body, body_digest, body_length)
     return asset_id
 
 
 @external
-def set_offer(asset_id: bytes32, old: IAssetLedger.Offer, new: IAssetLedger.Offer, authority_: Bytes[1084]):
+def set_offer(
+    asset_id: bytes32, provider: address, old: IAssetLedger.Offer, new: IAssetLedger.Offer, authority_: Bytes[1084]
+):
     """
     @notice Changes price, token, terms and periods for future requests; the card stays.
     """
-    word: uint256 = self._assets[asset_id].word
     new_hash: bytes32 = keccak256(abi_encode(new))
-    profiles._only_owner(
-        convert(word & LOW_160, address), authority._actor(authority_, abi_encode(SET_OFFER_TYPE, asset_id, new_hash))
-    )
-    assert word >> 160 & 255 == LISTED, "ledger: not listed"
-    assert self._assets[asset_id].offer_hash == keccak256(abi_encode(old)), "ledger: not the present offer"
+    profiles._only_owner(provider, authority._actor(authority_, abi_encode(SET_OFFER_TYPE, asset_id, new_hash)))
+    word: uint256 = self._listed(asset_id, provider, keccak256(abi_encode(old)))
     assert new.card == old.card, "ledger: card cannot change"
     self._check_offer(new.token, new.periods)
-    self._assets[asset_id].offer_hash = new_hash
+    self._assets[asset_id] = self._binding(provider, new_hash) | word & LOW_40
     log OfferSet(asset_id=asset_id, offer=new)
 
 
 @external
-def retire(asset_id: bytes32, authority_: Bytes[1084]):
+def retire(asset_id: bytes32, provider: address, offer_hash: bytes32, authority_: Bytes[1084]):
     """
     @notice Ends new requests for ever, once the windows of every paid order are over.
     """
-    word: uint256 = self._assets[asset_id].word
-    profiles._only_owner(
-        convert(word & LOW_160, address), authority._actor(authority_, abi_encode(RETIRE_TYPE, asset_id))
-    )
-    assert word >> 160 & 255 == LISTED, "ledger: not listed"
-    assert word >> 168 <= block.timestamp, "ledger: asset is busy"
-    self._assets[asset_id].word = word ^ (LISTED ^ RETIRED) << 160
+    profiles._only_owner(provider, authority._actor(authority_, abi_encode(RETIRE_TYPE, asset_id)))
+    word: uint256 = self._listed(asset_id, provider, offer_hash)
+    assert word >> 8 & LOW_32 <= block.timestamp, "ledger: asset is busy"
+    self._assets[asset_id] = word ^ LISTED ^ RETIRED
     log Retired(asset_id=asset_id)
 
 
@@ -263,17 +251,15 @@ def retire(asset_id: bytes32, authority_: Bytes[1084]):
 @view
 @external
 @reentrant
-def quote(asset_id: bytes32, offer_hash: bytes32, token: address) -> address:
+def quote(asset_id: bytes32, provider: address, offer_hash: bytes32, token: address) -> bool:
     """
-    @notice The provider of an asset; reverts unless the calling Exchange may open an order at exactly this offer.
+    @notice Reverts unless the calling Exchange may open an order of this provider's asset at exactly this offer.
     """
     governed._only_exchange()
     assert not self.exchange_closed[msg.sender], "ledger: exchange is closed"
-    word: uint256 = self._assets[asset_id].word
-    assert word >> 160 & 255 == LISTED, "ledger: not listed"
-    assert self._assets[asset_id].offer_hash == offer_hash, "ledger: not the present offer"
+    self._listed(asset_id, provider, offer_hash)
     self._check_token(token)
-    return convert(word & LOW_160, address)
+    return True
 
 
 @external
@@ -282,10 +268,10 @@ def hold(asset_id: bytes32, until: uint256):
     @notice Keeps an asset from being retired until the last window of a paid order is over.
     """
     governed._only_exchange()
-    word: uint256 = self._assets[asset_id].word
-    if word >> 168 < until:
-        assert until < 2**40, "ledger: time is too large"
-        self._assets[asset_id].word = word & LOW_168 | until << 168
+    word: uint256 = self._assets[asset_id]
+    if word >> 8 & LOW_32 < until:
+        assert until <= LOW_32, "ledger: time is too large"
+        self._assets[asset_id] = word & ~(LOW_32 << 8) | until << 8
 
 
 # Governor
@@ -327,20 +313,43 @@ def close_exchange(exchange: address):
 @view
 @external
 @reentrant
-def asset(asset_id: bytes32) -> (address, uint8, uint64, bytes32):
+def asset(asset_id: bytes32) -> (bytes32, uint8, uint64):
     """
-    @notice Provider, state (1 listed, 2 retired), busy_until and offer hash of an asset.
+    @notice Digest of provider and offer (its low 40 bits zero), state (1 listed, 2 retired) and busy_until of an asset.
     """
-    word: uint256 = self._assets[asset_id].word
+    word: uint256 = self._assets[asset_id]
     return (
-        convert(word & LOW_160, address),
-        convert(word >> 160 & 255, uint8),
-        convert(word >> 168, uint64),
-        self._assets[asset_id].offer_hash,
+        convert(word & ~LOW_40, bytes32),
+        convert(word & LOW_8, uint8),
+        convert(word >> 8 & LOW_32, uint64),
     )
 
 
 # Internal
+
+
+@pure
+@internal
+def _binding(provider: address, offer_hash: bytes32) -> uint256:
+    return convert(keccak256(abi_encode(provider, offer_hash)), uint256) & ~LOW_40
+
+
+@view
+@internal
+def _listed(asset_id: bytes32, provider: address, offer_hash: bytes32) -> uint256:
+    """
+    @notice The word of a listed asset; reverts unless provider and offer are its present ones.
+    """
+    word: uint256 = self._assets[asset_id]
+    assert word & LOW_8 == LISTED, "ledger: not listed"
+    assert word & ~LOW_40 == self._binding(provider, offer_hash), "ledger: not the present offer"
+    return word
+
+
+@internal
+def _save_body(asset_id: bytes32, body: Bytes[24576], body_digest: bytes32, body_length: uint64):
+    assert len(body) == convert(body_length, uint256) and sha256(body) == body_digest, "ledger: body does not match"
+    log BodySaved(asset_id=asset_id, body=body)
 
 
 @view

@@ -150,6 +150,7 @@ def __init__(
 @external
 def request(
     asset_id: bytes32,
+    provider: address,
     offer: IAssetLedger.Offer,
     fetch_signer: address,
     pk_b_sign: uint8,
@@ -185,8 +186,11 @@ def request(
     authority._actor(
         authority_, abi_encode(REQUEST_TYPE, order_id, fetch_signer, offer.periods, offer.card, form_length)
     )
-    assert order_book._words[order_id].status == 0, "exchange: order exists"
-    provider: address = staticcall IAssetLedger(ledger).quote(asset_id, keccak256(abi_encode(offer)), offer.token)
+    assert order_book._words[order_id] == 0, "exchange: order exists"
+    # Reverts unless the asset can be requested at exactly this offer.
+    asserted: bool = staticcall IAssetLedger(ledger).quote(
+        asset_id, provider, keccak256(abi_encode(offer)), offer.token
+    )
     terms: orders.Terms = orders.Terms(
         asset_id=asset_id,
         provider=provider,
@@ -199,10 +203,8 @@ def request(
         pk_b_x=pk_b_x,
     )
     approve_by: uint256 = block.timestamp + periods._seconds(offer.periods, periods.APPROVE)
-    order_book._words[order_id] = order_book.Words(
-        core=orders._core(orders._basis(terms, offer.card), empty(bytes32), empty(bytes32)),
-        status=orders._moved(0, orders.REQUESTED, approve_by),
-    )
+    core: uint256 = orders._core(orders._basis(terms, offer.card), empty(bytes32), empty(bytes32))
+    order_book._words[order_id] = core | orders._moved(0, orders.REQUESTED, approve_by)
     log Requested(
         order_id=order_id,
         provider=provider,
@@ -225,10 +227,9 @@ def cancel(order_id: bytes32, terms: orders.Terms, card: bytes32, table_hash: by
     """
     @notice The consumer withdraws an order that is not paid.
     """
-    status: uint256 = order_book._read(order_id, terms, card, table_hash, empty(bytes32))
-    orders._in_state(status, 1 << orders.REQUESTED | 1 << orders.APPROVED)
+    status: uint256 = order_book._read(order_id, terms, card, table_hash, empty(bytes32), 1 << orders.REQUESTED | 1 << orders.APPROVED)
     self._only_consumer(terms, authority._actor(authority_, abi_encode(CANCEL_TYPE, order_id)))
-    order_book._words[order_id].status = orders._moved(status, orders.CANCELLED, 0)
+    order_book._set_status(order_id, orders._moved(status, orders.CANCELLED, 0))
     log Cancelled(order_id=order_id)
 
 
@@ -237,10 +238,10 @@ def expire(order_id: bytes32):
     """
     @notice Ends an order that was not approved or not paid in time; anyone may call it.
     """
-    status: uint256 = order_book._words[order_id].status
+    status: uint256 = order_book._words[order_id] & orders.LOW_64
     orders._in_state(status, 1 << orders.REQUESTED | 1 << orders.APPROVED)
     assert block.timestamp >= orders._deadline(status), "exchange: deadline is not reached"
-    order_book._words[order_id].status = orders._moved(status, orders.EXPIRED, 0)
+    order_book._set_status(order_id, orders._moved(status, orders.EXPIRED, 0))
     log Expired(order_id=order_id)
 
 
@@ -259,8 +260,7 @@ def pay(
     @notice Puts the price into escrow, with the Accept of at least t nodes; those and no others owe the delivery.
     """
     table_hash: bytes32 = orders._table_hash(terms, table)
-    status: uint256 = order_book._read(order_id, terms, card, table_hash, empty(bytes32))
-    orders._in_state(status, 1 << orders.APPROVED)
+    status: uint256 = order_book._read(order_id, terms, card, table_hash, empty(bytes32), 1 << orders.APPROVED)
     orders._before_deadline(status)
     self._only_consumer(
         terms, authority._actor(authority_, abi_encode(PAY_TYPE, order_id, terms.token, terms.price, table_hash))
@@ -271,8 +271,13 @@ def pay(
     bitmap, nodes, epochs = node_messages._take_accepts(authority._domain(), order_id, table, accepts)
     deliver_by: uint256 = block.timestamp + periods._seconds(terms.periods, periods.DELIVER)
     ends_at: uint256 = block.timestamp + periods._seconds(terms.periods, periods.ACCESS)
-    order_book._words[order_id].status = (
-        orders._moved(status, orders.PAID, deliver_by) | orders.MONEY | ends_at << orders.ENDS_AT | bitmap << orders.ACCEPTED
+    progress: Bytes[7] = concat(
+        convert(convert(bitmap, uint16), bytes2), convert(convert(ends_at, uint40), bytes5)
+    )
+    order_book._words[order_id] = (
+        orders._core(orders._basis(terms, card), table_hash, keccak256(progress))
+        | orders._moved(status, orders.PAID, deliver_by)
+        | orders.MONEY
     )
     log Paid(order_id=order_id, payer=msg.sender, accepts=accepts)
     until: uint256 = periods._busy_until(deliver_by, True, terms.periods, grace_seconds, development)
@@ -291,6 +296,7 @@ def record_delivery(
     card: bytes32,
     table: Bytes[2550],
     current_table: bytes32,
+    progress: Bytes[7],
     fetch: Bytes[64],
     receipts: Bytes[2192],
     old_rows: Bytes[2512],
@@ -306,8 +312,7 @@ def record_delivery(
     if current_table != empty(bytes32):
         assert order_book._past[order_id][table_hash], "exchange: not a table of this order"
         table_hash = current_table
-    status: uint256 = order_book._read(order_id, terms, card, table_hash, empty(bytes32))
-    orders._in_state(status, 1 << orders.PAID | 1 << orders.REVOKED)
+    status: uint256 = order_book._read(order_id, terms, card, table_hash, keccak256(progress), 1 << orders.PAID | 1 << orders.REVOKED)
     assert status & orders.MONEY != 0, "exchange: order is not paid"
     assert block.timestamp < orders._deadline(status) + grace_seconds, "exchange: deadline has passed"
     fetch_digest: bytes32 = node_messages._fetch_digest(authority._domain(), order_id, orders._generation(table))
@@ -318,19 +323,13 @@ def record_delivery(
     account: bytes32 = recorder
     if account == empty(bytes32):
         account = convert(msg.sender, bytes32)
-    bitmap: uint256 = 0
-    delivery: Bytes[544] = b""
-    bitmap, delivery = self._take_receipts(order_id, table, fetch_digest, receipts, old_rows, account)
-    if status & orders.LOW_8 == orders.REVOKED:
+    delivery: Bytes[551] = self._take_receipts(order_id, table, fetch_digest, receipts, old_rows, concat(progress, account))
+    if status & orders.LOW_4 == orders.REVOKED:
         status |= orders.SERVING_STOPPED
-    order_book._words[order_id] = order_book.Words(
-        core=orders._core(orders._basis(terms, card), table_hash, keccak256(delivery)),
-        status=orders._moved(
-            status,
-            orders.DELIVERED,
-            block.timestamp + periods._seconds(terms.periods, periods.WINDOW),
-        )
-        | bitmap << orders.DELIVERED_BY,
+    window_end: uint256 = block.timestamp + periods._seconds(terms.periods, periods.WINDOW)
+    order_book._words[order_id] = (
+        orders._core(orders._basis(terms, card), table_hash, keccak256(delivery))
+        | orders._moved(status, orders.DELIVERED, window_end)
     )
     log Delivered(
         order_id=order_id,
@@ -349,7 +348,7 @@ def settle(
     key_commitment: bytes32,
     credits: Bytes[288],
     table_hash: bytes32,
-    delivery: Bytes[544],
+    progress: Bytes[551],
     claim_for: bytes32,
     authority_: Bytes[1084],
 ):
@@ -357,17 +356,16 @@ def settle(
     @notice Divides the price of a delivered order: at once when the consumer accepts, else when the windows are over.
     """
     card: bytes32 = keccak256(concat(key_commitment, keccak256(credits)))
-    status: uint256 = order_book._read(order_id, terms, card, table_hash, keccak256(delivery))
-    orders._in_state(status, 1 << orders.DELIVERED)
+    status: uint256 = order_book._read(order_id, terms, card, table_hash, keccak256(progress), 1 << orders.DELIVERED)
     self._no_open_challenge(status)
     accepted: bool = block.timestamp < orders._deadline(status)
     actor: address = authority._actor(authority_, abi_encode(ACCEPT_DELIVERY_TYPE, order_id))
     if accepted:
         self._only_consumer(terms, actor)
-    order_book._words[order_id].status = orders._moved(status, orders.SETTLED, 0)
+    order_book._set_status(order_id, orders._moved(status, orders.SETTLED, 0))
     accounts: DynArray[bytes32, 27] = []
     amounts: DynArray[uint256, 27] = []
-    accounts, amounts = payout._split(terms, credits, delivery)
+    accounts, amounts = payout._split(terms, credits, progress)
     i: uint256 = 0
     for account: bytes32 in accounts:
         purse._credit(terms.token, account, amounts[i])
@@ -383,15 +381,14 @@ def agree_refund(
     terms: orders.Terms,
     card: bytes32,
     table_hash: bytes32,
-    delivery_hash: bytes32,
+    progress_hash: bytes32,
     provider_authority: Bytes[1084],
     consumer_authority: Bytes[1084],
 ):
     """
     @notice Provider and consumer agree that the price goes back.
     """
-    status: uint256 = order_book._read(order_id, terms, card, table_hash, delivery_hash)
-    orders._in_state(status, 1 << orders.PAID | 1 << orders.DELIVERED | 1 << orders.REVOKED)
+    status: uint256 = order_book._read(order_id, terms, card, table_hash, progress_hash, 1 << orders.PAID | 1 << orders.DELIVERED | 1 << orders.REVOKED)
     self._no_open_challenge(status)
     head: Bytes[640] = abi_encode(AGREE_REFUND_TYPE, order_id)
     self._only_provider(terms.provider, authority._actor(provider_authority, head))
@@ -400,12 +397,13 @@ def agree_refund(
 
 
 @external
-def refund(order_id: bytes32, terms: orders.Terms, card: bytes32, table_hash: bytes32, claim_now: bool):
+def refund(
+    order_id: bytes32, terms: orders.Terms, card: bytes32, table_hash: bytes32, progress_hash: bytes32, claim_now: bool
+):
     """
     @notice Gives the price back when no delivery was recorded in time; anyone may call it.
     """
-    status: uint256 = order_book._read(order_id, terms, card, table_hash, empty(bytes32))
-    orders._in_state(status, 1 << orders.PAID | 1 << orders.REVOKED)
+    status: uint256 = order_book._read(order_id, terms, card, table_hash, progress_hash, 1 << orders.PAID | 1 << orders.REVOKED)
     assert block.timestamp >= orders._deadline(status) + grace_seconds, "exchange: deadline is not reached"
     self._refund(order_id, terms, status, False)
     if claim_now:
@@ -429,42 +427,37 @@ def set_order(
     basis: bytes32,
     table_hash: bytes32,
     new_table_hash: bytes32,
-    delivery_hash: bytes32,
+    progress_hash: bytes32,
+    new_progress_hash: bytes32,
     status: uint256,
     replaced: bytes32,
-    nodes: DynArray[bytes32, 16],
-    epochs: DynArray[uint64, 16],
-    until: uint256,
 ):
     """
-    @notice Grants sets table and status of an order, remembers what it replaced, and holds the stakes of new nodes.
+    @notice Grants sets table, progress and status of an order, and remembers what it replaced.
     """
     assert msg.sender == grants, "exchange: not the grants contract"
-    assert order_book._words[order_id].core == orders._core(basis, table_hash, delivery_hash), "exchange: not this order"
-    order_book._words[order_id] = order_book.Words(
-        core=orders._core(basis, new_table_hash, delivery_hash), status=status
-    )
+    core: uint256 = orders._core(basis, table_hash, progress_hash)
+    assert order_book._words[order_id] & ~orders.LOW_64 == core, "exchange: not this order"
+    order_book._words[order_id] = orders._core(basis, new_table_hash, new_progress_hash) | status
     if replaced != empty(bytes32):
         order_book._past[order_id][replaced] = True
-    if len(nodes) != 0:
-        extcall INodeRegistry(registry).hold(nodes, epochs, until)
 
 
 @external
 def open_challenge(
-    order_id: bytes32, terms: orders.Terms, card: bytes32, table_hash: bytes32, delivery_hash: bytes32
+    order_id: bytes32, terms: orders.Terms, card: bytes32, table_hash: bytes32, progress_hash: bytes32
 ) -> uint256:
     """
     @notice Holds settlement until the challenge is closed; once an order, inside its window.
     """
     self._only_challenges()
-    status: uint256 = order_book._read(order_id, terms, card, table_hash, delivery_hash)
-    orders._in_state(status, 1 << orders.DELIVERED)
+    status: uint256 = order_book._read(order_id, terms, card, table_hash, progress_hash, 1 << orders.DELIVERED)
     orders._before_deadline(status)
     assert status & orders.CHALLENGED == 0, "exchange: order was challenged"
     answer_by: uint256 = block.timestamp + periods._seconds(terms.periods, periods.ANSWER)
-    order_book._words[order_id].status = orders._moved(
-        status | orders.CHALLENGED, orders.DELIVERED, max(orders._deadline(status), answer_by)
+    order_book._set_status(
+        order_id,
+        orders._moved(status | orders.CHALLENGED, orders.DELIVERED, max(orders._deadline(status), answer_by)),
     )
     log ChallengeOpened(order_id=order_id, answer_by=answer_by)
     return answer_by
@@ -472,29 +465,19 @@ def open_challenge(
 
 @external
 def close_challenge(
-    order_id: bytes32, terms: orders.Terms, card: bytes32, table_hash: bytes32, delivery_hash: bytes32, met: bool
+    order_id: bytes32, terms: orders.Terms, card: bytes32, table_hash: bytes32, progress_hash: bytes32, met: bool
 ):
     """
     @notice Ends a challenge: met, the window goes on; unmet, the price goes back.
     """
     self._only_challenges()
-    status: uint256 = order_book._read(order_id, terms, card, table_hash, delivery_hash)
-    orders._in_state(status, 1 << orders.DELIVERED)
+    status: uint256 = order_book._read(order_id, terms, card, table_hash, progress_hash, 1 << orders.DELIVERED)
     assert status & (orders.CHALLENGED | orders.ANSWERED) == orders.CHALLENGED, "exchange: no open challenge"
     log ChallengeClosed(order_id=order_id, met=met)
     if met:
-        order_book._words[order_id].status = status | orders.ANSWERED
+        order_book._set_status(order_id, status | orders.ANSWERED)
     else:
         self._refund(order_id, terms, status, False)
-
-
-@external
-def slash(nodes: DynArray[bytes32, 16], amount_each: uint256, beneficiary: address):
-    """
-    @notice Takes from the stakes of nodes that did not answer or contradicted themselves.
-    """
-    self._only_challenges()
-    extcall INodeRegistry(registry).slash(nodes, amount_each, beneficiary)
 
 
 # Internal
@@ -532,11 +515,11 @@ def _take_receipts(
     fetch_digest: bytes32,
     receipts: Bytes[2192],
     old_rows: Bytes[2512],
-    recorder: bytes32,
-) -> (uint256, Bytes[544]):
+    progress: Bytes[39],
+) -> Bytes[551]:
     """
     @notice Verifies receipts of at least t slots.
-    @return Bitmap of the slots, and the delivery: recorder and node of each receipt.
+    @return The progress, with the node of each receipt added.
     """
     size: uint256 = node_messages.RECEIPT
     count: uint256 = len(receipts) // size
@@ -545,7 +528,7 @@ def _take_receipts(
     generation: uint256 = orders._generation(table)
     bitmap: uint256 = 0
     old_used: uint256 = 0
-    delivery: Bytes[544] = abi_encode(recorder)
+    delivery: Bytes[551] = progress
     for i: uint256 in range(count, bound=16):
         receipt: Bytes[137] = slice(receipts, i * size, node_messages.RECEIPT)
         slot: uint256 = extract32(receipt, 0, output_type=uint256) >> 248
@@ -560,15 +543,15 @@ def _take_receipts(
         assert bitmap >> slot == 0, "exchange: slots are not ascending"
         bitmap |= 1 << slot
         node_messages._check_receipt(authority._domain(), order_id, generation, slot, row, fetch_digest, receipt)
-        delivery = convert(concat(delivery, extract32(row, 0)), Bytes[544])
+        delivery = convert(concat(delivery, extract32(row, 0)), Bytes[551])
     assert old_used == len(old_rows), "exchange: wrong length"
-    return bitmap, delivery
+    return delivery
 
 
 @internal
 def _refund(order_id: bytes32, terms: orders.Terms, status: uint256, agreed: bool):
     assert status & orders.MONEY != 0, "exchange: order is not paid"
-    order_book._words[order_id].status = orders._moved(status, orders.REFUNDED, 0)
+    order_book._set_status(order_id, orders._moved(status, orders.REFUNDED, 0))
     purse._credit(terms.token, convert(terms.consumer, bytes32), terms.price)
     log Refunded(order_id=order_id, amount=terms.price, agreed=agreed)
 

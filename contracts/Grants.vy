@@ -146,8 +146,7 @@ def approve(
         empty(bytes32),
         orders._table_hash(terms, table),
         empty(bytes32),
-        self._with_table(orders._moved(status, orders.APPROVED, pay_by), table),
-        empty(bytes32),
+        orders._moved(status, orders.APPROVED, pay_by) | 1 << orders.GENERATION,
     )
     log Approved(
         order_id=order_id,
@@ -182,7 +181,6 @@ def deny(
         empty(bytes32),
         empty(bytes32),
         orders._moved(status, orders.DENIED, 0),
-        empty(bytes32),
     )
     log Denied(order_id=order_id, reply=reply, reply_length=reply_length)
 
@@ -193,7 +191,7 @@ def revoke(
     terms: orders.Terms,
     card: bytes32,
     table_hash: bytes32,
-    delivery_hash: bytes32,
+    progress_hash: bytes32,
     authority_: Bytes[1084],
 ):
     """
@@ -201,7 +199,7 @@ def revoke(
     """
     status: uint256 = self._status(order_id)
     self._only_provider(terms, authority._actor(authority_, abi_encode(REVOKE_TYPE, order_id)))
-    state: uint256 = status & orders.LOW_8
+    state: uint256 = status & orders.LOW_4
     if state == orders.PAID:
         status = orders._moved(status, orders.REVOKED, min(orders._deadline(status), block.timestamp))
     elif state == orders.APPROVED:
@@ -211,9 +209,9 @@ def revoke(
         assert status & orders.SERVING_STOPPED == 0, "grants: serving has stopped"
         status |= orders.SERVING_STOPPED
     self._set(
-        order_id, orders._basis(terms, card), table_hash, table_hash, delivery_hash, status, empty(bytes32)
+        order_id, orders._basis(terms, card), table_hash, table_hash, progress_hash, status
     )
-    log Revoked(order_id=order_id, state=convert(status & orders.LOW_8, uint8))
+    log Revoked(order_id=order_id, state=convert(status & orders.LOW_4, uint8))
 
 
 @external
@@ -222,7 +220,7 @@ def reseal(
     terms: orders.Terms,
     card: bytes32,
     table: Bytes[2550],
-    delivery_hash: bytes32,
+    progress: Bytes[551],
     slot: uint8,
     replacement: Bytes[72],
     sealed_share: Bytes[149],
@@ -234,7 +232,7 @@ def reseal(
     """
     table_hash: bytes32 = orders._table_hash(terms, table)
     status: uint256 = self._status(order_id)
-    self._is_served(status)
+    self._is_served(status, progress)
     head: Bytes[640] = abi_encode(
         RESEAL_TYPE, order_id, table_hash, slot, keccak256(replacement), keccak256(sealed_share)
     )
@@ -261,25 +259,21 @@ def reseal(
     )
     status &= ~(1 << (orders.DESTROYED + at))
     replaced: bytes32 = empty(bytes32)
-    nodes: DynArray[bytes32, 16] = []
-    epochs: DynArray[uint64, 16] = []
+    new_progress: Bytes[551] = progress
     if status & orders.MONEY != 0:
         replaced = orders._row_hash(generation, at, old_row)
-        status |= 1 << (orders.ACCEPTED + at)
-        nodes = [extract32(row, 0)]
-        epochs = [node_messages._row_epoch(row)]
+        new_progress = self._with_accepted(progress, convert(slice(progress, 0, 2), uint256) | 1 << at)
+        self._hold([extract32(row, 0)], [node_messages._row_epoch(row)], status, terms.periods)
     new_table: Bytes[2550] = orders._with_row(table, at, row)
     extcall IExchange(exchange).set_order(
         order_id,
         orders._basis(terms, card),
         table_hash,
         orders._table_hash(terms, new_table),
-        delivery_hash,
+        self._progress_hash(progress),
+        self._progress_hash(new_progress),
         status,
         replaced,
-        nodes,
-        epochs,
-        self._busy_until(status, terms.periods),
     )
     log Resealed(order_id=order_id, slot=slot, row=row, sealed_share=sealed_share, accept=accept)
 
@@ -290,7 +284,7 @@ def regenerate(
     terms: orders.Terms,
     parts: shares.KeyParts,
     table_hash: bytes32,
-    delivery_hash: bytes32,
+    progress: Bytes[551],
     threshold: uint8,
     precursor: Bytes[33],
     shares_: Bytes[2192],
@@ -304,8 +298,9 @@ def regenerate(
             Accept of at least t of the new nodes.
     """
     status: uint256 = self._status(order_id)
-    self._is_served(status)
-    generation: uint256 = (status >> orders.GENERATION & orders.LOW_32) + 1
+    self._is_served(status, progress)
+    generation: uint256 = (status >> orders.GENERATION & orders.LOW_7) + 1
+    assert generation <= orders.LOW_7, "grants: too many generations"
     head: Bytes[640] = abi_encode(
         REGENERATE_TYPE,
         order_id,
@@ -319,7 +314,11 @@ def regenerate(
     table: Bytes[2550] = shares._table(
         registry, parts, terms, generation, threshold, precursor, shares_, sealed_shares
     )
-    status = self._with_table(status, table)
+    status = (
+        status & ~(orders.LOW_7 << orders.GENERATION | orders.LOW_16 << orders.DESTROYED)
+        | generation << orders.GENERATION
+    )
+    new_progress: Bytes[551] = progress
     bitmap: uint256 = 0
     nodes: DynArray[bytes32, 16] = []
     epochs: DynArray[uint64, 16] = []
@@ -330,6 +329,8 @@ def regenerate(
         bitmap, nodes, epochs = node_messages._take_accepts(
             staticcall IExchange(exchange).domain_separator(), order_id, table, accepts
         )
+        new_progress = self._with_accepted(progress, bitmap)
+        self._hold(nodes, epochs, status, terms.periods)
     else:
         assert len(accepts) == 0 and len(consent) == 0, "grants: order is not paid"
     extcall IExchange(exchange).set_order(
@@ -337,12 +338,10 @@ def regenerate(
         orders._basis(terms, shares._card(parts)),
         table_hash,
         orders._table_hash(terms, table),
-        delivery_hash,
-        status | bitmap << orders.ACCEPTED,
+        self._progress_hash(progress),
+        self._progress_hash(new_progress),
+        status,
         replaced,
-        nodes,
-        epochs,
-        self._busy_until(status, terms.periods),
     )
     log Regenerated(order_id=order_id, table=table, sealed_shares=sealed_shares, accepts=accepts)
 
@@ -354,7 +353,7 @@ def record_destroyed(
     card: bytes32,
     table: Bytes[2550],
     current_table: bytes32,
-    delivery_hash: bytes32,
+    progress_hash: bytes32,
     slot: uint8,
     old_row: Bytes[157],
     reason: uint8,
@@ -385,7 +384,7 @@ def record_destroyed(
     )
     # Also proves that the preimages are the order's own, where nothing changes.
     self._set(
-        order_id, orders._basis(terms, card), table_hash, table_hash, delivery_hash, status, empty(bytes32)
+        order_id, orders._basis(terms, card), table_hash, table_hash, progress_hash, status
     )
     log DestroyedRecorded(
         order_id=order_id,
@@ -412,18 +411,10 @@ def _status(order_id: bytes32) -> uint256:
 
 @internal
 def _set(
-    order_id: bytes32,
-    basis: bytes32,
-    table_hash: bytes32,
-    new_table_hash: bytes32,
-    delivery_hash: bytes32,
-    status: uint256,
-    replaced: bytes32,
+    order_id: bytes32, basis: bytes32, table_hash: bytes32, new_table_hash: bytes32, progress_hash: bytes32, status: uint256
 ):
-    nodes: DynArray[bytes32, 16] = []
-    epochs: DynArray[uint64, 16] = []
     extcall IExchange(exchange).set_order(
-        order_id, basis, table_hash, new_table_hash, delivery_hash, status, replaced, nodes, epochs, 0
+        order_id, basis, table_hash, new_table_hash, progress_hash, progress_hash, status, empty(bytes32)
     )
 
 
@@ -435,7 +426,7 @@ def _only_provider(terms: orders.Terms, actor: address):
 
 @view
 @internal
-def _is_served(status: uint256):
+def _is_served(status: uint256, progress: Bytes[551]):
     """
     @notice Reverts unless shares of this order may still be sealed again.
     """
@@ -446,35 +437,30 @@ def _is_served(status: uint256):
         orders._before_deadline(status)
     else:
         assert status & orders.SERVING_STOPPED == 0, "grants: serving has stopped"
-        assert block.timestamp < status >> orders.ENDS_AT & orders.LOW_40, "grants: access has ended"
+        assert block.timestamp < orders._ends_at(progress), "grants: access has ended"
 
 
-@view
 @internal
-def _busy_until(status: uint256, packed: uint256) -> uint256:
-    return periods._busy_until(
-        orders._deadline(status), status & orders.LOW_8 == orders.PAID, packed, _GRACE, _DEVELOPMENT
+def _hold(nodes: DynArray[bytes32, 16], epochs: DynArray[uint64, 16], status: uint256, packed: uint256):
+    until: uint256 = periods._busy_until(
+        orders._deadline(status), status & orders.LOW_4 == orders.PAID, packed, _GRACE, _DEVELOPMENT
     )
+    extcall INodeRegistry(registry).hold_for(exchange, nodes, epochs, until)
 
 
 @pure
 @internal
-def _with_table(status: uint256, table: Bytes[2550]) -> uint256:
-    """
-    @notice The status with another table: its generation, threshold and size, nothing accepted, nothing destroyed.
-    """
-    cleared: uint256 = (
-        orders.LOW_32 << orders.GENERATION
-        | orders.LOW_8 << orders.THRESHOLD
-        | orders.LOW_8 << orders.SHARES
-        | orders.LOW_16 << orders.ACCEPTED
-        | orders.LOW_16 << orders.DESTROYED
-    )
-    return (
-        status & ~cleared
-        | orders._generation(table) << orders.GENERATION
-        | orders._threshold(table) << orders.THRESHOLD
-        | (len(table) - orders.TABLE_HEAD) // orders.ROW << orders.SHARES
+def _progress_hash(progress: Bytes[551]) -> bytes32:
+    if len(progress) == 0:
+        return empty(bytes32)
+    return keccak256(progress)
+
+
+@pure
+@internal
+def _with_accepted(progress: Bytes[551], accepted: uint256) -> Bytes[551]:
+    return convert(
+        concat(convert(convert(accepted, uint16), bytes2), slice(progress, 2, len(progress) - 2)), Bytes[551]
     )
 
 

@@ -8,6 +8,7 @@
 @custom:spec spec/contracts.md, section 5
 @custom:stop The governor removes a measurement or a vendor at once; an operator withdraws a node when its windows are over.
 """
+from interfaces import IExchange
 from modules import authority
 from modules import governed
 from modules import measurements
@@ -264,23 +265,29 @@ def hold(nodes: DynArray[bytes32, MAX_NODES], epochs: DynArray[uint64, MAX_NODES
     @notice Keeps the stakes of live TEE nodes, at these epochs, until the last window that an order gives them is over.
     """
     governed._only_exchange()
-    assert len(nodes) == len(epochs), "registry: lengths differ"
-    i: uint256 = 0
-    for node_id: bytes32 in nodes:
-        live: uint256 = self._nodes[node_id].live
-        self._check_tee(live, epochs[i])
-        if live >> 224 < until:
-            assert until <= LOW_32, "registry: time is too large"
-            self._nodes[node_id].live = live & LOW_224 | until << 224
-        i += 1
+    self._hold(nodes, epochs, until)
 
 
 @external
-def slash(nodes: DynArray[bytes32, MAX_NODES], amount_each: uint256, beneficiary: address):
+def hold_for(
+    exchange: address, nodes: DynArray[bytes32, MAX_NODES], epochs: DynArray[uint64, MAX_NODES], until: uint256
+):
     """
-    @notice Takes up to `amount_each` from each node's stake. A node left with too little is not live until it renews.
+    @notice As `hold`, for the Grants contract of a listed Exchange.
     """
-    governed._only_exchange()
+    assert governed._is_active(governed.exchange_active_at[exchange]), "governor: not a listed exchange"
+    assert msg.sender == staticcall IExchange(exchange).grants(), "registry: not the exchange's grants contract"
+    self._hold(nodes, epochs, until)
+
+
+@external
+def slash(exchange: address, nodes: DynArray[bytes32, MAX_NODES], amount_each: uint256, beneficiary: address):
+    """
+    @notice For the Challenges contract of a listed Exchange: takes up to `amount_each` from each node's stake. A node left
+            with too little is not live until it renews.
+    """
+    assert governed._is_active(governed.exchange_active_at[exchange]), "governor: not a listed exchange"
+    assert msg.sender == staticcall IExchange(exchange).challenges(), "registry: not the exchange's challenges contract"
     for node_id: bytes32 in nodes:
         stake: uint256 = self._nodes[node_id].stake
         amount: uint256 = min(stake, amount_each)
@@ -288,7 +295,7 @@ def slash(nodes: DynArray[bytes32, MAX_NODES], amount_each: uint256, beneficiary
         if stake - amount < minimum_stake:
             self._nodes[node_id].live &= ~(LOW_32 << 192)
         self.claimable[beneficiary] += amount
-        log Slashed(node_id=node_id, exchange=msg.sender, beneficiary=beneficiary, amount=amount)
+        log Slashed(node_id=node_id, exchange=exchange, beneficiary=beneficiary, amount=amount)
 
 
 @view
@@ -400,6 +407,19 @@ def signing_key(node_id: bytes32, epoch: uint64) -> address:
 
 
 # Internal
+
+
+@internal
+def _hold(nodes: DynArray[bytes32, MAX_NODES], epochs: DynArray[uint64, MAX_NODES], until: uint256):
+    assert len(nodes) == len(epochs), "registry: lengths differ"
+    i: uint256 = 0
+    for node_id: bytes32 in nodes:
+        live: uint256 = self._nodes[node_id].live
+        self._check_tee(live, epochs[i])
+        if live >> 224 < until:
+            assert until <= LOW_32, "registry: time is too large"
+            self._nodes[node_id].live = live & LOW_224 | until << 224
+        i += 1
 
 
 @internal

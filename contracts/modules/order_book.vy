@@ -3,18 +3,13 @@
 """
 @title Order book
 @license Apache-2.0
-@notice An order in two words: a digest of all that was agreed and one packed word of state. Callers bring the preimages,
-        which the events carry. Decides nothing: who may change a word, and when, is the Exchange's.
+@notice An order in one word: its state, and a digest of all that was agreed. Callers bring the preimages, which the events
+        carry. Decides nothing: who may change a word, and when, is the Exchange's.
 @custom:spec spec/contracts.md, section 4
 """
 from modules import orders
 
-struct Words:
-    core: bytes32
-    status: uint256
-
-
-_words: HashMap[bytes32, Words]
+_words: HashMap[bytes32, uint256]
 _past: HashMap[bytes32, HashMap[bytes32, bool]]
 
 
@@ -23,9 +18,10 @@ _past: HashMap[bytes32, HashMap[bytes32, bool]]
 @reentrant
 def order(order_id: bytes32) -> (bytes32, uint256):
     """
-    @notice The two words of an order: core digest and packed status; zero when there is none.
+    @notice The digest of an order (its low 64 bits zero) and its status (64 bits); zero when there is none.
     """
-    return self._words[order_id].core, self._words[order_id].status
+    word: uint256 = self._words[order_id]
+    return convert(word & ~orders.LOW_64, bytes32), word & orders.LOW_64
 
 
 @view
@@ -41,11 +37,25 @@ def past(order_id: bytes32, digest: bytes32) -> bool:
 @view
 @internal
 def _read(
-    order_id: bytes32, terms: orders.Terms, card: bytes32, table_hash: bytes32, delivery_hash: bytes32
+    order_id: bytes32,
+    terms: orders.Terms,
+    card: bytes32,
+    table_hash: bytes32,
+    progress_hash: bytes32,
+    states: uint256,
 ) -> uint256:
     """
-    @notice The status of an order; reverts unless the preimages are its own.
+    @notice The status of an order; reverts unless the preimages are its own and it is in one of `states` (a bitmap).
     """
-    core: bytes32 = orders._core(orders._basis(terms, card), table_hash, delivery_hash)
-    assert self._words[order_id].core == core, "exchange: not this order"
-    return self._words[order_id].status
+    word: uint256 = self._words[order_id]
+    assert word & ~orders.LOW_64 == orders._core(orders._basis(terms, card), table_hash, progress_hash), "exchange: not this order"
+    orders._in_state(word, states)
+    return word & orders.LOW_64
+
+
+@internal
+def _set_status(order_id: bytes32, status: uint256):
+    """
+    @notice Another status for an order that was read.
+    """
+    self._words[order_id] = self._words[order_id] & ~orders.LOW_64 | status

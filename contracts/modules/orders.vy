@@ -31,26 +31,24 @@ REVOKED: constant(uint256) = 8
 REFUNDED: constant(uint256) = 9
 SETTLED: constant(uint256) = 10
 
-# Flags, in their place in the status word.
-CHALLENGED: constant(uint256) = 1 << 8
-ANSWERED: constant(uint256) = 2 << 8
-SERVING_STOPPED: constant(uint256) = 4 << 8
-MONEY: constant(uint256) = 16 << 8
+# An order is one word: state(4), flags(5), generation(7), destroyed slots(16), deadline(32), and above them the first 192
+# bits of its digest. Two orders with one digest cost 2^96 trials.
+CHALLENGED: constant(uint256) = 1 << 4
+ANSWERED: constant(uint256) = 2 << 4
+SERVING_STOPPED: constant(uint256) = 4 << 4
+MONEY: constant(uint256) = 16 << 4
+GENERATION: constant(uint256) = 9
+DESTROYED: constant(uint256) = 16
+DEADLINE: constant(uint256) = 32
 
-GENERATION: constant(uint256) = 16
-THRESHOLD: constant(uint256) = 48
-SHARES: constant(uint256) = 56
-ACCEPTED: constant(uint256) = 64
-DELIVERED_BY: constant(uint256) = 80
-DESTROYED: constant(uint256) = 96
-DEADLINE: constant(uint256) = 112
-ENDS_AT: constant(uint256) = 152
-
-LOW_8: constant(uint256) = 2**8 - 1
+LOW_4: constant(uint256) = 2**4 - 1
+LOW_7: constant(uint256) = 2**7 - 1
 LOW_16: constant(uint256) = 2**16 - 1
 LOW_32: constant(uint256) = 2**32 - 1
-LOW_40: constant(uint256) = 2**40 - 1
+LOW_64: constant(uint256) = 2**64 - 1
 
+# accepted(2), ends_at(5) stand before recorder and nodes.
+PROGRESS_HEAD: constant(uint256) = 7
 # threshold(1), generation(4), X_A(33) stand before the rows.
 TABLE_HEAD: constant(uint256) = 38
 ROW: constant(uint256) = 157
@@ -64,8 +62,11 @@ def _basis(terms: Terms, card: bytes32) -> bytes32:
 
 @pure
 @internal
-def _core(basis: bytes32, table_hash: bytes32, delivery_hash: bytes32) -> bytes32:
-    return keccak256(concat(basis, table_hash, delivery_hash))
+def _core(basis: bytes32, table_hash: bytes32, progress_hash: bytes32) -> uint256:
+    """
+    @notice The upper 192 bits of an order's word.
+    """
+    return convert(keccak256(concat(basis, table_hash, progress_hash)), uint256) & ~LOW_64
 
 
 @pure
@@ -92,13 +93,7 @@ def _row_hash(generation: uint256, slot: uint256, row: Bytes[157]) -> bytes32:
 @pure
 @internal
 def _deadline(status: uint256) -> uint256:
-    return status >> DEADLINE & LOW_40
-
-
-@pure
-@internal
-def _with(status: uint256, offset: uint256, mask: uint256, field: uint256) -> uint256:
-    return status & ~(mask << offset) | field << offset
+    return status >> DEADLINE & LOW_32
 
 
 @pure
@@ -107,8 +102,8 @@ def _moved(status: uint256, state: uint256, deadline: uint256) -> uint256:
     """
     @notice The status in another state with another deadline, all else as it was.
     """
-    assert deadline <= LOW_40, "exchange: time is too large"
-    return status & ~(LOW_8 | LOW_40 << DEADLINE) | state | deadline << DEADLINE
+    assert deadline <= LOW_32, "exchange: time is too large"
+    return status & ~(LOW_4 | LOW_32 << DEADLINE) | state | deadline << DEADLINE
 
 
 @pure
@@ -123,13 +118,19 @@ def _with_row(table: Bytes[2550], slot: uint256, row: Bytes[157]) -> Bytes[2550]
 @view
 @internal
 def _in_state(status: uint256, states: uint256):
-    assert states >> (status & LOW_8) & 1 == 1, "exchange: wrong state"
+    assert states >> (status & LOW_4) & 1 == 1, "exchange: wrong state"
 
 
 @view
 @internal
 def _before_deadline(status: uint256):
     assert block.timestamp < self._deadline(status), "exchange: deadline has passed"
+
+
+@pure
+@internal
+def _ends_at(progress: Bytes[551]) -> uint256:
+    return convert(slice(progress, 2, 5), uint256)
 
 
 @pure

@@ -45,14 +45,14 @@ def fees() -> Fees:
 @view
 @internal
 def _split(
-    terms: orders.Terms, credits: Bytes[288], delivery: Bytes[544]
+    terms: orders.Terms, credits: Bytes[288], progress: Bytes[551]
 ) -> (DynArray[bytes32, 27], DynArray[uint256, 27]):
     """
     @notice Who gets what of the price; equal accounts are merged.
     @param credits  Light node and storage nodes of the listing's receipt.
-    @param delivery Recorder and the nodes of the recorded receipts.
+    @param progress Accepted, end of access, recorder and the nodes of the recorded receipts.
     """
-    served: uint256 = len(delivery) // 32 - 1
+    served: uint256 = (len(progress) - orders.PROGRESS_HEAD) // 32 - 1
     stored: uint256 = len(credits) // 32 - 1
     accounts: DynArray[bytes32, 27] = [convert(terms.provider, bytes32)]
     amounts: DynArray[uint256, 27] = [terms.price]
@@ -62,7 +62,7 @@ def _split(
         account: bytes32 = empty(bytes32)
         amount: uint256 = tee_each
         if i <= served:
-            account = extract32(delivery, 32 * i)
+            account = extract32(progress, orders.PROGRESS_HEAD + 32 * i)
             if i == 0:
                 amount = terms.price * _RECORDER // BASIS_POINTS
         else:

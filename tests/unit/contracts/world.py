@@ -103,7 +103,7 @@ class Order:
     terms: tuple[Any, ...]
     pk_b: bytes
     table: bytes = b""
-    delivery: bytes = b""
+    progress: bytes = b""
     shares: bytes = b""
     sealed: bytes = b""
     receipts: bytes = b""
@@ -114,8 +114,8 @@ class Order:
         return spec.table_hash(self.pk_b, self.table) if self.table else bytes(32)
 
     @property
-    def delivery_hash(self) -> bytes:
-        return keccak(self.delivery) if self.delivery else bytes(32)
+    def progress_hash(self) -> bytes:
+        return keccak(self.progress) if self.progress else bytes(32)
 
     @property
     def card(self) -> bytes:
@@ -339,7 +339,7 @@ class World:
              "order_nonce": nonce},
         )
         row = (asset.asset_id, self.provider.address, consumer, fetch, token, price, periods, pk_b[0], pk_b[1:])
-        arguments = [asset.asset_id, asset.offer, fetch, pk_b[0], pk_b[1:], hybrid, form, 900, nonce]
+        arguments = [asset.asset_id, self.provider.address, asset.offer, fetch, pk_b[0], pk_b[1:], hybrid, form, 900, nonce]
         return arguments, Order(order_id, asset, row, pk_b)
 
     def shares(
@@ -393,7 +393,13 @@ class World:
             order.order_id, order.terms, order.card, order.table, self.accepts(order, slots), b"", b"",
             sender=self.consumer.address, value=order.terms[5],
         )
+        self.note_payment(order, slots)
         return order
+
+    def note_payment(self, order: Order, slots: tuple[int, ...] = (0, 1, 2)) -> None:
+        """What `pay` puts into the order's progress."""
+        ends_at = self.now + (order.terms[6] & (2**32 - 1))
+        order.progress = sum(1 << slot for slot in slots).to_bytes(2, "big") + ends_at.to_bytes(5, "big")
 
     def fetch(self, order: Order, *, role: Role | None = None, **changes: Any) -> bytes:
         values = {"order": order.order_id, "generation": int.from_bytes(order.table[1:5], "big"), **changes}
@@ -416,11 +422,11 @@ class World:
         receipts = changes.get("receipts", b"".join(self.receipt(order, slot) for slot in slots))
         self.exchange.record_delivery(
             order.order_id, order.terms, order.card, order.table, changes.get("current", bytes(32)),
-            changes.get("fetch", self.fetch(order)), receipts, changes.get("old_rows", b""), recorder,
+            order.progress[:7], changes.get("fetch", self.fetch(order)), receipts, changes.get("old_rows", b""), recorder,
             sender=self.stranger.address,
         )
         account = recorder if any(recorder) else account_of(self.stranger)
-        order.delivery = account + b"".join(order.row(slot)[:32] for slot in slots)
+        order.progress = order.progress[:7] + account + b"".join(order.row(slot)[:32] for slot in slots)
         return order
 
     def deliver(self, order: Order | None = None) -> Order:
@@ -428,18 +434,19 @@ class World:
 
     def settle(self, order: Order, sender: Role | None = None, claim_for: bytes = bytes(32), authority: bytes = b"") -> Any:
         self.exchange.settle(
-            order.order_id, order.terms, order.asset.commitment, order.asset.credits, order.table_hash, order.delivery,
+            order.order_id, order.terms, order.asset.commitment, order.asset.credits, order.table_hash, order.progress,
             claim_for, authority, sender=(sender or self.consumer).address,
         )
 
     def refund(self, order: Order, *, claim_now: bool = False, sender: Role | None = None) -> None:
         self.exchange.refund(
-            order.order_id, order.terms, order.card, order.table_hash, claim_now, sender=(sender or self.stranger).address
+            order.order_id, order.terms, order.card, order.table_hash, order.progress_hash, claim_now,
+            sender=(sender or self.stranger).address
         )
 
     def revoke(self, order: Order, sender: Role | None = None) -> None:
         self.grants.revoke(
-            order.order_id, order.terms, order.card, order.table_hash, order.delivery_hash, b"",
+            order.order_id, order.terms, order.card, order.table_hash, order.progress_hash, b"",
             sender=(sender or self.provider).address,
         )
 
@@ -449,10 +456,10 @@ class World:
         return int(self.exchange.order(order.order_id)[1])
 
     def state(self, order: Order) -> str:
-        return STATES[self.status(order) & 255]
+        return STATES[self.status(order) & 15]
 
     def deadline(self, order: Order) -> int:
-        return self.status(order) >> 112 & (2**40 - 1)
+        return self.status(order) >> 32 & (2**32 - 1)
 
     def balance(self, account: bytes, token: str = ZERO) -> int:
         return int(self.exchange.balance_of(token, account))
