@@ -73,6 +73,7 @@ class LightNodes:
 
     def __init__(self, domain: messages.Domain) -> None:
         self.domain, self.keys, self.asked = domain, dict[bytes, AccountKey](), list[bytes]()
+        self.fetches: list[FetchSignature] = []
         self.behaviour: dict[bytes, Callable[[Ack], Ack]] = {}
         self.provider: Callable[[Order, DeliveryReceipt], tuple[bytes, Ack] | None] = lambda order, receipt: None
 
@@ -80,12 +81,15 @@ class LightNodes:
         digest = messages.receipt_digest(self.domain, order_id, receipt)
         return Ack(digest, node_id, epoch, key.sign_digest(messages.ack_digest(self.domain, digest, node_id, epoch)))
 
-    def acknowledge(self, node: Node, order_id: bytes, receipt: DeliveryReceipt) -> Ack:
+    def acknowledge(self, node: Node, order_id: bytes, fetch: FetchSignature, receipt: DeliveryReceipt) -> Ack:
+        self.fetches.append(fetch)
         self.asked.append(node.node_id)
         good = self.ack(self.keys[node.node_id], node.node_id, node.current.epoch, order_id, receipt)
         return self.behaviour.get(node.node_id, lambda ack: ack)(good)
 
-    def provider_ack(self, order: Order, profile_digest: bytes, receipt: DeliveryReceipt) -> tuple[bytes, Ack] | None:
+    def provider_ack(
+        self, order: Order, profile_digest: bytes, fetch: FetchSignature, receipt: DeliveryReceipt
+    ) -> tuple[bytes, Ack] | None:
         return self.provider(order, receipt)
 
 

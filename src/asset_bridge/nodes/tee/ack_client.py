@@ -10,16 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from asset_bridge.chain.records import Ack, DeliveryReceipt, Node, Order
+from asset_bridge.chain.records import Ack, DeliveryReceipt, FetchSignature, Node, Order
 from asset_bridge.errors import BridgeError, UnavailableError
 from asset_bridge.ipld.cid import RAW, Cid
 from asset_bridge.trade.documents.endpoint import Endpoint
 from asset_bridge.trade.ports import BlockSource
+from asset_bridge.trade.remote import RemoteLight
 from asset_bridge.transport.client import Peer
-from asset_bridge.transport.wire import from_json, hex_of, to_json
 
 MAX_ENDPOINT_BYTES = 64 * 1024
-_ACK_LENGTHS = {"receipt_digest": 32, "node_id": 32, "signature": 65}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +30,13 @@ class HttpAckSource:
     chain_id: int
     registry: str
 
-    def acknowledge(self, node: Node, order_id: bytes, receipt: DeliveryReceipt) -> Ack:
+    def acknowledge(self, node: Node, order_id: bytes, fetch: FetchSignature, receipt: DeliveryReceipt) -> Ack:
         """The light node's answer, unverified; UnavailableError(tee.light-node) when none of its URLs gave one."""
         name = f"light node 0x{node.node_id.hex()[:8]}"
         for url in self._endpoint(node).urls:
             peer = self.connect(url, name)
             try:
-                body = {"order_id": hex_of(order_id), "receipt": to_json(receipt)}
-                return from_json(Ack, peer.post("/v1/acks", body, idempotent=True), _ACK_LENGTHS)
+                return RemoteLight(peer).acknowledge(order_id, fetch, receipt)
             except BridgeError:  # the next URL; the node's own words are not passed on
                 continue
             finally:
@@ -49,6 +47,7 @@ class HttpAckSource:
         self,
         order: Order,  # noqa: ARG002 - the port's arguments
         profile_digest: bytes,  # noqa: ARG002
+        fetch: FetchSignature,  # noqa: ARG002
         receipt: DeliveryReceipt,  # noqa: ARG002
     ) -> tuple[bytes, Ack] | None:
         """None: a version 1 profile says by which key, not where."""

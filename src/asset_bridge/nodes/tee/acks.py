@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from asset_bridge.chain.messages import Domain, ack_digest, receipt_digest, recover
-from asset_bridge.chain.records import ZERO32, Ack, DeliveryReceipt, Node, Order
+from asset_bridge.chain.records import ZERO32, Ack, DeliveryReceipt, FetchSignature, Node, Order
 from asset_bridge.errors import BridgeError, TamperedError, UnavailableError
 from asset_bridge.nodes.tee.chain_view import ChainView
 
@@ -24,11 +24,13 @@ MOST_ASKED = 6
 class AckSource(Protocol):
     """Reaches those who can hold a receipt. Answers are unverified."""
 
-    def acknowledge(self, node: Node, order_id: bytes, receipt: DeliveryReceipt) -> Ack:
-        """Ask this light node to store the receipt."""
+    def acknowledge(self, node: Node, order_id: bytes, fetch: FetchSignature, receipt: DeliveryReceipt) -> Ack:
+        """Ask this light node to store the receipt, with the `Fetch` without which nobody could record it."""
         ...
 
-    def provider_ack(self, order: Order, profile_digest: bytes, receipt: DeliveryReceipt) -> tuple[bytes, Ack] | None:
+    def provider_ack(
+        self, order: Order, profile_digest: bytes, fetch: FetchSignature, receipt: DeliveryReceipt
+    ) -> tuple[bytes, Ack] | None:
         """The provider's profile document and its key's ack, where the provider runs an endpoint; else None."""
         ...
 
@@ -45,7 +47,7 @@ class AckCollector:
     ) -> None:
         self._view, self._source, self._randbytes, self._ack_address_of = view, source, randbytes, ack_address_of
 
-    def collect(self, domain: Domain, order: Order, receipt: DeliveryReceipt) -> tuple[Ack, ...]:
+    def collect(self, domain: Domain, order: Order, fetch: FetchSignature, receipt: DeliveryReceipt) -> tuple[Ack, ...]:
         """Enough acks for this receipt, or none needed because it is in a finalized block already.
 
         Raises:
@@ -54,17 +56,19 @@ class AckCollector:
         if is_recorded(order, receipt):
             return ()
         digest = receipt_digest(domain, order.order_id, receipt)
-        by_provider = self._provider(domain, order, receipt, digest)
+        by_provider = self._provider(domain, order, fetch, receipt, digest)
         if by_provider is not None:
             return (by_provider,)
-        return self._light_nodes(domain, order, receipt, digest)
+        return self._light_nodes(domain, order, fetch, receipt, digest)
 
-    def _provider(self, domain: Domain, order: Order, receipt: DeliveryReceipt, digest: bytes) -> Ack | None:
+    def _provider(
+        self, domain: Domain, order: Order, fetch: FetchSignature, receipt: DeliveryReceipt, digest: bytes
+    ) -> Ack | None:
         profile = self._view.profile(order.provider)
         if profile is None:
             return None
         try:
-            answer = self._source.provider_ack(order, profile.document_digest, receipt)
+            answer = self._source.provider_ack(order, profile.document_digest, fetch, receipt)
         except BridgeError:  # a provider without a reachable endpoint: the light nodes then
             return None
         if answer is None:
@@ -78,13 +82,15 @@ class AckCollector:
             return None
         return ack if address and _signed(domain, ack, digest, address) else None
 
-    def _light_nodes(self, domain: Domain, order: Order, receipt: DeliveryReceipt, digest: bytes) -> tuple[Ack, ...]:
+    def _light_nodes(
+        self, domain: Domain, order: Order, fetch: FetchSignature, receipt: DeliveryReceipt, digest: bytes
+    ) -> tuple[Ack, ...]:
         drawn = self._draw()
         needed = min(NEEDED_OPERATORS, len(drawn))
         acks: list[Ack] = []
         for node in drawn[:MOST_ASKED]:
             try:
-                ack = self._source.acknowledge(node, order.order_id, receipt)
+                ack = self._source.acknowledge(node, order.order_id, fetch, receipt)
             except BridgeError:  # down, or refuses: the next one
                 continue
             named = (ack.node_id, ack.epoch) == (node.node_id, node.current.epoch)

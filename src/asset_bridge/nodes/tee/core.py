@@ -187,7 +187,7 @@ class TeeNodeCore:
         slot = shares.find_slot(seen.order, fetch.generation, None, self._identity, self._keys)
         self._check_fetch(seen.order, fetch)
         made = self._make(seen, slot)
-        acks = self._acks.collect(self._domain, seen.order, made.receipt)
+        acks = self._acks.collect(self._domain, seen.order, fetch, made.receipt)
         again = self.view.order(order_id)
         rules.permit_release(again, self._margin_seconds)
         shares.find_slot(again.order, fetch.generation, slot.index, self._identity, self._keys)
