@@ -79,7 +79,7 @@ def cost_lines(*sent: Sent | None) -> list[str]:
 
 def seconds_of(text: str) -> int:
     """A duration as people type it: 90s, 15m, 24h, 30d, or plain seconds."""
-    found = re.fullmatch(r"(\d{1,9})([smhd]?)", text.strip().lower())
+    found = re.fullmatch(r"([0-9]{1,9})([smhd]?)", text.strip().lower())
     if not found:
         raise InputError("cli.duration", f"{text!r} is not a duration", hint="write 90s, 15m, 24h or 30d")
     return int(found[1]) * _UNITS[found[2] or "s"]
@@ -87,7 +87,7 @@ def seconds_of(text: str) -> int:
 
 def wei_of(text: str, decimals: int = 18) -> int:
     """An amount in whole units, exact: "0.25" → 250000000000000000."""
-    found = re.fullmatch(rf"(\d{{1,30}})(?:\.(\d{{1,{decimals}}}))?", text.strip())
+    found = re.fullmatch(rf"([0-9]{{1,30}})(?:\.([0-9]{{1,{decimals}}}))?", text.strip())
     if not found:
         raise InputError("cli.amount", f"{text!r} is not an amount", hint="write it as 0.25")
     part = (found[2] or "").ljust(decimals, "0")

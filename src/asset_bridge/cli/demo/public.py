@@ -1,0 +1,197 @@
+"""Everything that a stranger can get: events, blocks of every storage node, and an answer of every HTTP route of every node.
+
+Source: docs/explain/what-is-public.md. Promises: nothing here has an account that anybody knows, an order, or a key of anyone; the routes are
+the ones that each node's own OpenAPI page lists, so that a new route is tried without a change here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from asset_bridge.chain.adapter import RpcChain
+from asset_bridge.chain.keys import AccountKey
+from asset_bridge.chain.messages import Domain, fetch_digest
+from asset_bridge.chain.records import Asset, FetchSignature, Node, NodeKind, Order
+from asset_bridge.errors import BridgeError
+from asset_bridge.ipfs.gateway import Gateway
+from asset_bridge.ipfs.multi import MultiSource
+from asset_bridge.ipld.cid import Cid
+from asset_bridge.ipld.unixfs import LEAF_BYTES, body_cid
+from asset_bridge.trade.directory import Directory
+from asset_bridge.trade.network import deployment_of
+from asset_bridge.transport.client import Peer
+from asset_bridge.transport.wire import hex_of, to_json
+from asset_bridge.vault.network import Network
+
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+CFRAG = re.compile(rb'"cfrag":\s*"0x([0-9a-f]{718})"')
+_KINDS = {NodeKind.LIGHT: "light", NodeKind.TEE: "tee", NodeKind.STORAGE: "storage"}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one route of one node said."""
+
+    node: str
+    method: str
+    route: str
+    signed: bool
+    outcome: str
+    """`ok`, or the code of the refusal."""
+    size_bytes: int
+
+
+@dataclass
+class Holdings:
+    """What the stranger has in hands."""
+
+    events: list[dict[str, object]] = field(default_factory=list)
+    documents: dict[str, bytes] = field(default_factory=dict)
+    blocks: int = 0
+    block_bytes: int = 0
+    first_block: bytes = b""
+    last_block: bytes = b""
+    answers: list[Answer] = field(default_factory=list)
+    cfrags: set[bytes] = field(default_factory=set)
+
+
+class Stranger:
+    """Somebody with network.toml, a fresh account without coins, and time."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.key = AccountKey.from_random(os.urandom)
+        self.chain = RpcChain(deployment_of(network), network.rpc_urls)
+        self.held = Holdings()
+        self.gateways = [Gateway(node.url, f"storage node {node.url}") for node in network.storage_nodes]
+        self.blocks = MultiSource(self.gateways)
+        self.directory = Directory(network.chain_id, self.chain.registry, lambda: self.gateways, self.connect)
+
+    def connect(self, url: str, name: str) -> Peer:
+        """A connection that signs as the stranger."""
+        return self._peer(url, name, self.key)
+
+    def _peer(self, url: str, name: str, key: AccountKey | None) -> Peer:
+        return Peer(
+            url,
+            name=name,
+            chain_id=self.network.chain_id,
+            signer=key,
+            clock=time.time,
+            randbytes=os.urandom,
+            sleep=time.sleep,
+            attempts=1,
+            timeout_seconds=30.0,
+        )
+
+    # ── chain and blocks ──
+    def take_events(self) -> None:
+        """Every event of every contract, as far as the chain goes."""
+        self.chain.index.update()
+        self.held.events = list(self.chain.index.events())
+
+    def take_body(self, asset: Asset) -> None:
+        """Every block of the ciphertext, from the storage nodes in turn."""
+        listing = asset.listing
+        dag = self.blocks.tree(body_cid(listing.body_digest, listing.body_length), listing.body_length)
+        for number, leaf in enumerate(dag.leaves):
+            try:
+                block = self.gateways[number % len(self.gateways)].get_block(leaf.to_bytes())
+            except BridgeError:
+                block = self.blocks.get_block(leaf.to_bytes())
+            self.held.blocks, self.held.block_bytes = self.held.blocks + 1, self.held.block_bytes + len(block)
+            self.held.first_block = block if number == 0 else self.held.first_block
+            self.held.last_block = block
+
+    def take_inventories(self) -> None:
+        """Every other file that the storage nodes list: descriptions, terms, sealed forms and replies, profiles, endpoint documents."""
+        for gateway in self.gateways:
+            listed = self._peer(gateway.base_url, gateway.name, None).get("/v1/inventory", max_bytes=MAX_ANSWER_BYTES)
+            for body in listed.get("bodies", []):
+                name, length = str(body["root"]), int(body["length"])
+                if name in self.held.documents or not 0 < length <= 8 * LEAF_BYTES:
+                    continue
+                try:
+                    self.held.documents[name] = self.blocks.fetch_bytes(Cid.parse(name), length)
+                except BridgeError:
+                    continue  # begun and never finished
+
+    # ── routes ──
+    def own_fetch(self, order: Order) -> FetchSignature:
+        """A `Fetch` by the stranger's own account."""
+        generation = order.approval.generation if order.approval is not None else 1
+        digest = fetch_digest(Domain(self.chain.chain_id, self.chain.exchange), order.order_id, generation)
+        return FetchSignature(generation, self.key.sign_digest(digest))
+
+    def try_routes(self, asset: Asset, order: Order) -> None:
+        """Every route of every node, without a signature and with the stranger's."""
+        values = {
+            "asset_id": hex_of(asset.asset_id),
+            "order_id": hex_of(order.order_id),
+            "root": str(body_cid(asset.listing.body_digest, asset.listing.body_length)),
+            "cid": str(body_cid(asset.listing.body_digest, asset.listing.body_length)),
+        }
+        for node in self.chain.nodes():
+            try:
+                endpoint = self.directory.endpoint(node)
+            except BridgeError:
+                continue
+            name = f"{_KINDS[node.kind]} {hex_of(node.node_id)[:10]}"
+            for key in (None, self.key):
+                peer = self._peer(endpoint.urls[0], name, key)
+                self._try_node(peer, name, node, asset, order, values, signed=key is not None)
+                peer.close()
+
+    def _try_node(
+        self, peer: Peer, name: str, node: Node, asset: Asset, order: Order, values: dict[str, str], *, signed: bool
+    ) -> None:
+        paths = peer.get("/openapi.json", max_bytes=MAX_ANSWER_BYTES).get("paths", {})
+        for route, methods in sorted(paths.items()):
+            path = re.sub(r"\{(\w+)\}", lambda found: values.get(found[1], "x"), route)
+            for method in sorted(methods):
+                self._try(peer, name, method.upper(), route, path, self._body(route, asset, order, values), signed)
+
+    def _try(self, peer: Peer, name: str, method: str, route: str, path: str, body: Any, signed: bool) -> None:
+        content, outcome = b"", "ok"
+        if route.endswith("/events"):
+            path += "?follow=0&after_block=0"
+        try:
+            if method in ("GET", "HEAD"):
+                content = peer.get_bytes(path, accept="*/*", max_bytes=MAX_ANSWER_BYTES)
+            elif method == "PUT":
+                content = str(peer.put_bytes(path, b"of a stranger")).encode()
+            elif method == "DELETE":
+                content = str(peer.delete(path)).encode()
+            else:
+                content = _json(peer.post(path, body, max_bytes=MAX_ANSWER_BYTES))
+        except BridgeError as error:
+            outcome = error.code
+        self.held.cfrags |= {bytes.fromhex(found.decode()) for found in CFRAG.findall(content)}
+        self.held.answers.append(Answer(name, method, route, signed, outcome, len(content)))
+
+    def _body(self, route: str, asset: Asset, order: Order, values: dict[str, str]) -> dict[str, Any]:
+        fetch = self.own_fetch(order)
+        receipt = order.delivered_receipts[0] if order.delivered_receipts else None
+        bodies: dict[str, dict[str, Any]] = {
+            "reencrypt": to_json(fetch),
+            "accept": {"generation": fetch.generation, "slot": 0},
+            "evidence": {"nonce": hex_of(os.urandom(32))},
+            "acks": {"order_id": values["order_id"], "fetch": to_json(fetch), "receipt": to_json(receipt)},
+            "storage-receipts": {
+                "body_digest": hex_of(asset.listing.body_digest),
+                "length": asset.listing.body_length,
+            },
+            "uploads": {"root": values["root"], "length": asset.listing.body_length, "purpose": "body"},
+            "bodies": {"root": values["root"], "length": asset.listing.body_length},
+            "webhooks": {"url": "http://127.0.0.1:9/stranger", "filter": {}},
+        }
+        return bodies.get(route.rsplit("/", 1)[-1], {})
+
+
+def _json(value: dict[str, Any]) -> bytes:
+    return json.dumps(value).encode()

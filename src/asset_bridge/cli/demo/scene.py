@@ -1,0 +1,179 @@
+"""Where the demonstration happens: its own folder, its own network, a provider's and a consumer's home.
+
+Promises: every process started here holds the reading end of one pipe and ends when this process ends, however it ends; at the end the
+folder keeps the opened data, the record and the logs, and with `keep` the network and the homes too.
+Does not promise: that the keys in it are worth anything; the chain is gone with the demonstration.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from asset_bridge.chain.keys import AccountKey
+from asset_bridge.chain.records import Node
+from asset_bridge.cli.demo import memory
+from asset_bridge.cli.demo.show import Show
+from asset_bridge.client import Consumer, Provider
+from asset_bridge.client.homes import make_home
+from asset_bridge.nodes.devnet import Devnet
+from asset_bridge.trade.remote import RemoteLight
+from asset_bridge.transport.client import Peer
+from asset_bridge.vault.home import Home
+from asset_bridge.vault.network import Network
+
+FUNDS_WEI = 10 * 10**18
+LIGHT = "light-1"
+
+
+@dataclass
+class Scene:
+    """The stage with everybody on it."""
+
+    folder: Path
+    show: Show
+    net: Devnet
+    network: Network
+    provider: Provider
+    consumer: Consumer
+    names: dict[str, str] = field(default_factory=dict)
+    nodes: dict[bytes, str] = field(default_factory=dict)
+
+    @property
+    def opened(self) -> Path:
+        """Where opened assets lie."""
+        return self.folder / "opened"
+
+    @property
+    def record(self) -> Path:
+        """Where events, timeline and findings lie."""
+        return self.folder / "record"
+
+    def node_name(self, node_id: bytes) -> str:
+        """A node by the name that this network gave it."""
+        return self.nodes.get(node_id, f"0x{node_id.hex()[:8]}")
+
+    def learn_nodes(self) -> None:
+        """Which node of the registry is which process here, and which account is whose."""
+        for member in self.net.members():
+            operator = Home.open(self.net.node(member.name).home).info.address
+            self.names[operator] = member.name
+        for node in self.provider.nodes():
+            self.nodes[node.node_id] = self.names.get(node.operator, "")
+        self.names[self.provider.address] = "provider"
+        self.names[self.consumer.address] = "consumer"
+
+    def light_peer(self, key: AccountKey | None = None) -> Peer:
+        """A connection to the light node, unsigned or signed by `key`."""
+        return peer(self.network.light_nodes[0].url, LIGHT, self.network.chain_id, key)
+
+    def light(self) -> RemoteLight:
+        """The light node, without an account."""
+        return RemoteLight(self.light_peer())
+
+    def operator_key(self, name: str) -> AccountKey:
+        """The account of a node's operator: what a dishonest operator holds."""
+        home = Home.open(self.net.node(name).home)
+        return AccountKey(home.unlock((self.net.folder / "passphrase").read_text, os.urandom).account("default").reveal())
+
+    def url_of(self, node: Node) -> str:
+        """The URL of a node of this network."""
+        return self.net.node(self.node_name(node.node_id)).port_file.read_text()
+
+    def processes(self) -> list[tuple[str, int]]:
+        """Every process of the demonstration that runs."""
+        running = [(member.name, self.net.running(member.name)) for member in self.net.members()]
+        return [("demo", os.getpid()), *((name, process.pid) for name, process in running if process is not None)]
+
+
+def peer(url: str, name: str, chain_id: int, key: AccountKey | None) -> Peer:
+    """A connection to a node."""
+    return Peer(
+        url,
+        name=name,
+        chain_id=chain_id,
+        signer=key,
+        clock=time.time,
+        randbytes=os.urandom,
+        sleep=time.sleep,
+    )
+
+
+@contextmanager
+def prepared(folder: Path, show: Show, *, keep: bool) -> Iterator[tuple[Devnet, int]]:
+    """The folder and a network in it that is not up yet, with the pipe that every child gets; afterwards nothing of it runs."""
+    folder.mkdir(parents=True, mode=0o700)
+    show.open_log(folder / "logs" / "demo.log")
+    reading, writing = os.pipe()  # only this process holds the writing end; it closes with the process
+    net = Devnet(folder / "devnet", report=show.line, while_open=reading)
+    try:
+        yield net, reading
+    finally:
+        with contextlib.suppress(OSError):
+            os.close(writing)
+        with contextlib.suppress(Exception):  # the pipe ends them anyway; this waits until they have
+            net.down()
+        os.close(reading)
+        show.close()
+        keep_logs(folder)
+        if not keep:
+            for name in ("devnet", "homes"):
+                shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def keep_logs(folder: Path) -> None:
+    """Copy each process's log to where people look for it."""
+    logs = folder / "logs"
+    for log in (folder / "devnet").glob("nodes/*/node.log"):
+        with contextlib.suppress(OSError):
+            shutil.copyfile(log, logs / f"{log.parent.name}.log")
+    for log in (folder / "devnet" / "chain").glob("*.log"):
+        with contextlib.suppress(OSError):
+            shutil.copyfile(log, logs / log.name)
+
+
+def homes(folder: Path, net: Devnet, network: Network) -> tuple[Path, Path, Path]:
+    """A provider's and a consumer's home with coins, and the file with their passphrase."""
+    places = folder / "homes"
+    places.mkdir(mode=0o700)
+    passphrase = places / "passphrase"
+    with os.fdopen(os.open(passphrase, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+        out.write(os.urandom(16).hex())
+    made = []
+    for name in ("provider", "consumer"):
+        home = make_home(
+            places / name,
+            network=network,
+            second_place=places / f"{name}-second-place",
+            passphrase=passphrase.read_text,
+            randbytes=os.urandom,
+            now_at=int(time.time()),
+        )
+        net.fund(home.info.address, FUNDS_WEI)
+        made.append(places / name)
+    return made[0], made[1], passphrase
+
+
+@contextmanager
+def sessions(folder: Path, show: Show, net: Devnet, network: Network) -> Iterator[Scene]:
+    """Provider and consumer at work."""
+    provider_home, consumer_home, passphrase = homes(folder, net, network)
+    with (
+        Provider.open(provider_home, passphrase.read_text, progress=show.progress) as provider,
+        Consumer.open(consumer_home, passphrase.read_text, progress=show.progress) as consumer,
+    ):
+        scene = Scene(folder, show, net, network, provider, consumer)
+        scene.record.mkdir()
+        scene.learn_nodes()
+        yield scene
+
+
+def peaks(scene: Scene) -> dict[str, int]:
+    """Peak memory of every process."""
+    return memory.report(scene.processes())
