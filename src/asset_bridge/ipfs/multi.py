@@ -213,6 +213,8 @@ class _Transfer:
         self._todo = deque(number for number in range(len(self._dag.leaves)) if not plan.has(number))
         self._busy = 0
         self._failed_at: dict[int, set[int]] = {}
+        self._hopeless: dict[int, set[int]] = {}
+        """Leaf number → replicas that do not have it or gave wrong bytes; asking them again is useless."""
         self._errors: list[BridgeError] = []
         self._fatal: BaseException | None = None
 
@@ -272,13 +274,13 @@ class _Transfer:
             self._progress("download", self._plan.done_bytes, self._dag.length_bytes)
 
     def _last_resort(self) -> None:
-        """Blocks that no replica in good standing gave: ask those that were left aside, each until it fails three times more."""
-        left = dict.fromkeys(sorted(self._owner._dropped), FAILURES_ALLOWED)
+        """Blocks that nobody gave: once more each replica that neither lacks nor damaged it, until it fails three times more."""
+        left = dict.fromkeys(range(len(self._owner._sources)), FAILURES_ALLOWED)
         for number in sorted(self._todo):
             for source in [source for source, chances in left.items() if chances]:
                 if self._stop.is_set():
                     return
-                if source in self._failed_at.get(number, ()):
+                if source in self._hopeless.get(number, ()):
                     continue
                 try:
                     block = _verified(self._owner._sources[source], self._dag.leaves[number])
@@ -314,6 +316,8 @@ class _Transfer:
         self._owner._note(source, error)
         with self._wake:
             self._failed_at.setdefault(number, set()).add(source)
+            if isinstance(error, TamperedError) or error.code == "ipfs.block-missing":
+                self._hopeless.setdefault(number, set()).add(source)
             self._errors.append(error)
             self._todo.append(number)
             self._busy -= 1

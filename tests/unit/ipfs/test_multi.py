@@ -216,3 +216,29 @@ def test_a_trickling_gateway_is_given_up(monkeypatch: pytest.MonkeyPatch) -> Non
     transport = httpx.MockTransport(lambda _request: httpx.Response(200, stream=Trickle()))
     source = Gateway("http://x.test", "slow", transport=transport, timeout_seconds=5)
     assert code_of(lambda: source.get_block(DAG.root.to_bytes())) == "ipfs.gateway-reply"
+
+
+def test_an_endless_answer_is_cut_at_two_mebibytes() -> None:
+    given: list[int] = []
+
+    class Counted(httpx.SyncByteStream):
+        def __iter__(self) -> Any:
+            while sum(given) < 2**24:
+                given.append(65_536)
+                yield b"x" * 65_536
+
+    transport = httpx.MockTransport(lambda _request: httpx.Response(200, stream=Counted()))
+    assert (
+        code_of(lambda: Gateway("http://x.test", "x", transport=transport).get_block(DAG.root.to_bytes()))
+        == "ipfs.gateway-reply"
+    )
+    assert sum(given) <= 2 * 2**20 + 65_536
+
+
+def test_a_replica_left_aside_is_asked_again_for_what_nobody_else_has(nodes: list[StorageNode], tmp_path: Path) -> None:
+    failures = iter([None, *[reply(500)(None) for _ in range(3)]])  # the tree comes, then three failures running
+    nodes[0].transport.fault = lambda _request: next(failures, None)
+    nodes[1].store.remove(DAG.root)
+    report = multi(nodes[:2], workers=1).fetch_file(DAG.root, len(DATA), tmp_path / "body")
+    assert (tmp_path / "body").read_bytes() == DATA
+    assert [(f.code, f.count) for f in report.bad if f.source == "storage node 1"] == [("ipfs.gateway-reply", 3)]

@@ -267,3 +267,19 @@ def test_a_url_that_is_no_node(url: str) -> None:
     with pytest.raises(InputError) as caught:
         Peer(url, name="x", chain_id=1, signer=None, clock=lambda: 0.0, randbytes=bytes, sleep=lambda _s: None)
     assert caught.value.code == "transport.url"
+
+
+def test_no_more_than_the_cap_of_an_answer_is_taken(app: Any) -> None:
+    given: list[int] = []
+
+    class Counted(httpx.SyncByteStream):
+        def __iter__(self) -> Any:
+            while sum(given) < 2**24:
+                given.append(65_536)
+                yield b"x" * 65_536
+
+    transport = httpx.MockTransport(lambda _request: httpx.Response(200, stream=Counted()))
+    with pytest.raises(UnavailableError) as caught:
+        peer(app, transport=transport).get_bytes("/x", accept="*/*", max_bytes=100_000)
+    assert caught.value.code == "transport.reply"
+    assert max(given) * len(given) <= 4 * 200_000  # at most four attempts
