@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from asset_bridge.chain.account import RpcAccount
 from asset_bridge.chain.adapter import RpcChain
@@ -44,8 +44,8 @@ CHANGE_SECONDS = 10.0
 class Session:
     """An open home at work on its network. Make one with `open`."""
 
-    def __init__(self, home: Home, desk: Desk, lock: contextlib.ExitStack) -> None:
-        self.home, self.desk, self._lock = home, desk, lock
+    def __init__(self, home: Home, desk: Desk, peers: Peers, lock: contextlib.ExitStack) -> None:
+        self.home, self.desk, self._peers, self._lock = home, desk, peers, lock
 
     @classmethod
     def open(
@@ -98,7 +98,7 @@ class Session:
                 pause=lambda: sleep(PAUSE_SECONDS),
                 progress=progress or no_progress,
             )
-            return cls(opened, desk, lock.pop_all())
+            return cls(opened, desk, peers, lock.pop_all())
 
     def __enter__(self) -> Self:
         return self
@@ -140,6 +140,14 @@ class Session:
     def nodes(self) -> list[Node]:
         """Every registered node."""
         return self.chain.nodes()
+
+    def ask_node(self, node: Node) -> dict[str, Any]:
+        """What a node says of itself (GET /v1/info), at the URL that its operator signed; unverified."""
+        return self._peers.info(node)
+
+    def withdraw_node(self, node_id: bytes) -> Sent:
+        """Take a node of this account out of the registry, and its stake back once nothing rests on it."""
+        return self.desk.account.withdraw_node(node_id)
 
     def catalog(self) -> list[CatalogEntry]:
         """Every listed asset, with its description."""
@@ -246,6 +254,10 @@ class Peers:
         sources = storage_sources(reader, self._directory, start, gateway)
         self.storage = MultiSource(sources)
         self.replicas = MultiSource([*sources, self.light])
+
+    def info(self, node: Node) -> dict[str, Any]:
+        """What a node says of itself."""
+        return self._directory.peer(node).get("/v1/info")
 
     def tee(self, node: Node) -> TeeNode:
         """A TEE node at the URL that its operator signed."""

@@ -53,6 +53,30 @@ def _public(encoded: bytes) -> MLKEM768X25519PublicKey:
     )
 
 
+def _info(home_id: bytes, container_id: bytes, number: int) -> bytes:
+    return b"asset-bridge/1/tweak\0" + home_id + container_id + number.to_bytes(8, "big")
+
+
+def seal_tweak(tweak: bytes, public: bytes, home_id: bytes, container_id: bytes, number: int) -> bytes:
+    """The file form of a tweak, sealed to the public half (1,216 bytes) of period `number`."""
+    sealed = _SUITE.encrypt(tweak, _public(public), _info(home_id, container_id, number))
+    return MAGIC + number.to_bytes(8, "big") + sealed
+
+
+def open_tweak(content: bytes, secret: bytes, home_id: bytes, container_id: bytes) -> Secret:
+    """A tweak from its file form and the period's private half (96 bytes).
+
+    Raises:
+        TamperedError(vault.tweak): changed, or of another home, container or period.
+    """
+    number = int.from_bytes(content[len(MAGIC) : len(MAGIC) + 8], "big")
+    try:
+        tweak = _SUITE.decrypt(content[len(MAGIC) + 8 :], _private(secret), _info(home_id, container_id, number))
+    except (InvalidTag, ValueError):
+        raise TamperedError("vault.tweak", "the stored tweak was changed", hint="restore it from a backup") from None
+    return Secret(tweak)
+
+
 class TweakStore:
     """The tweaks of one home. `second_place` may be absent while nothing is read."""
 
@@ -137,17 +161,13 @@ class TweakStore:
 
     # tweaks
 
-    def _info(self, container_id: bytes, number: int) -> bytes:
-        return b"asset-bridge/1/tweak\0" + self._home_id + container_id + number.to_bytes(8, "big")
-
     def _path(self, container_id: bytes) -> Path:
         if len(container_id) != CONTAINER_ID_BYTES:
             raise InputError("vault.record-name", f"a container id has {CONTAINER_ID_BYTES} bytes")
         return self._folder / f"{container_id.hex()}.tweak"
 
     def _write(self, container_id: bytes, tweak: bytes, number: int, public: bytes) -> None:
-        sealed = _SUITE.encrypt(tweak, _public(public), self._info(container_id, number))
-        write_private(self._path(container_id), MAGIC + number.to_bytes(8, "big") + sealed)
+        write_private(self._path(container_id), seal_tweak(tweak, public, self._home_id, container_id, number))
 
     def _period_of(self, name: str) -> int:
         content = read_private(self._folder / f"{name}.tweak")
@@ -183,15 +203,7 @@ class TweakStore:
         number = int.from_bytes(content[len(MAGIC) : len(MAGIC) + 8], "big")
         if content[: len(MAGIC)] != MAGIC:
             raise TamperedError("vault.tweak", "the stored tweak is not what this program writes")
-        try:
-            tweak = _SUITE.decrypt(
-                content[len(MAGIC) + 8 :], _private(self._period_secret(number)), self._info(container_id, number)
-            )
-        except (InvalidTag, ValueError):
-            raise TamperedError(
-                "vault.tweak", "the stored tweak was changed", hint="restore it from a backup"
-            ) from None
-        return Secret(tweak)
+        return open_tweak(content, self._period_secret(number), self._home_id, container_id)
 
     def destroy(self, container_id: bytes) -> None:
         """Erase a tweak here. Backups lose it when the period in which they were made ends its retention."""
