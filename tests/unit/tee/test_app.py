@@ -12,13 +12,26 @@ from dataclasses import replace
 
 import httpx
 import pytest
+from starlette.applications import Starlette
 
-from asset_bridge.chain.records import AcceptSignature, Ack, At, DeliveryReceipt, DestroyedReceipt
+from asset_bridge.chain.records import (
+    AcceptSignature,
+    Ack,
+    At,
+    DeliveryReceipt,
+    DestroyedReceipt,
+    FetchSignature,
+    NodeKind,
+)
+from asset_bridge.errors import TamperedError, UnavailableError
 from asset_bridge.nodes.tee import app as tee_app
 from asset_bridge.nodes.tee.ack_client import HttpAckSource
+from asset_bridge.trade.documents.endpoint import Endpoint
 from asset_bridge.trade.evidence import OrderKey
+from asset_bridge.transport.calls import Answer, Call, Route, field_bytes
+from asset_bridge.transport.client import Peer
 from asset_bridge.transport.nonces import NonceStore
-from asset_bridge.transport.server import Guard
+from asset_bridge.transport.server import Guard, build_app
 from asset_bridge.transport.wire import from_json, hex_of, to_json
 from tests.support.asgi import AsgiTransport
 from tests.unit.tee.market import Market
@@ -153,7 +166,7 @@ def test_the_http_source_of_acks_never_speaks_for_a_provider() -> None:
             return b""
 
     source = HttpAckSource(Nothing(), lambda url, name: pytest.fail("no peer is asked"), 31337, "0x")
-    assert source.provider_ack(None, b"", None) is None  # type: ignore[arg-type]
+    assert source.provider_ack(None, b"", None, None) is None  # type: ignore[arg-type]
 
 
 def test_a_process_protects_itself() -> None:
@@ -181,3 +194,75 @@ def test_no_secret_shows_in_words(market: Market) -> None:
     for text in (repr(key), repr(core._identity), str(core.info()), repr(core._parts.identity)):
         assert secret not in text
         assert core._identity.key.secret.hex() not in text
+
+
+class OneDocument:
+    """A storage node with one document."""
+
+    name = "storage"
+
+    def __init__(self, document: bytes) -> None:
+        self.document = document
+
+    def get_block(self, cid: bytes) -> bytes:
+        return self.document
+
+
+def light_app(market: Market, index: int, order_id: bytes) -> Starlette:
+    """The one route of a light node that a TEE node calls."""
+    node_id = market.lights[index]
+
+    def acknowledge(call: Call) -> Answer:
+        obj = call.json()
+        assert field_bytes(obj, "order_id", 32) == order_id
+        assert from_json(FetchSignature, obj["fetch"]) == market.fetch(order_id)
+        receipt = from_json(DeliveryReceipt, obj["receipt"])
+        ack = market.acks.ack(market.acks.keys[node_id], node_id, 1, order_id, receipt)
+        return Answer(json=to_json(ack))
+
+    guard = Guard(31337, NonceStore(None), market.clock, {f"light{index}.test"})
+    return build_app(
+        [Route("POST", "/v1/acks", acknowledge, "ack")], title="light", info=dict, health=list, guard=guard
+    )
+
+
+def test_acks_over_http_from_the_url_that_the_operator_signed(market: Market) -> None:
+    order_id = market.paid()
+    core = market.tees[0].core
+    operators = {market.lights[i]: market.key(f"light {i}") for i in range(2)}
+    documents: dict[bytes, bytes] = {}
+    for index, node_id in enumerate(market.lights):
+        node = market.twin.node(node_id)
+        urls = ("http://down.test", f"http://light{index}.test")
+        endpoint = Endpoint(NodeKind.LIGHT, node_id, node.operator, 31337, market.twin.registry, urls)
+        documents[node_id] = endpoint.sign(operators[node_id])
+    apps = {f"http://light{i}.test": light_app(market, i, order_id) for i in range(2)}
+    called: list[str] = []
+    broken = build_app([], title="none", info=dict, health=list, guard=Guard(1, NonceStore(None), market.clock))
+
+    def connect(url: str, name: str) -> Peer:
+        called.append(url)
+        return Peer(
+            url, name=name, chain_id=31337, signer=None, clock=market.clock, randbytes=market.numbers,
+            transport=AsgiTransport(apps.get(url, broken)), sleep=lambda seconds: None,
+        )  # fmt: skip
+
+    def source(document: bytes) -> HttpAckSource:
+        return HttpAckSource(OneDocument(document), connect, 31337, market.twin.registry)
+
+    _, receipt, _ = core.reencrypt(order_id, market.fetch(order_id))
+    for node_id in market.lights:
+        node = market.twin.node(node_id)
+        found = source(documents[node_id]).acknowledge(node, order_id, market.fetch(order_id), receipt)
+        assert found == market.acks.acknowledge(node, order_id, market.fetch(order_id), receipt)
+    assert called.count("http://down.test") == 2
+    first, second = (market.twin.node(node_id) for node_id in market.lights)
+    with pytest.raises(TamperedError):  # another node's document
+        source(documents[second.node_id]).acknowledge(first, order_id, market.fetch(order_id), receipt)
+    apps.clear()
+    with pytest.raises(UnavailableError) as caught:
+        source(documents[first.node_id]).acknowledge(first, order_id, market.fetch(order_id), receipt)
+    assert caught.value.code == "tee.light-node"
+    huge = replace(first, endpoint_length=10**6)
+    with pytest.raises(UnavailableError):
+        source(documents[first.node_id]).acknowledge(huge, order_id, market.fetch(order_id), receipt)

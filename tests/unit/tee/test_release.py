@@ -32,6 +32,7 @@ def test_two_operators_must_hold_it(market: Market) -> None:
     order_id = market.paid()
     acks = acks_of(market, order_id)
     assert {ack.node_id for ack in acks} == set(market.lights)
+    assert market.acks.fetches == [market.fetch(order_id)] * 2  # without it they could not record the receipt
 
 
 @pytest.mark.parametrize("who", [0, 1])
