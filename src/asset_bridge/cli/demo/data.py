@@ -43,7 +43,9 @@ def check(data: Path | None, folder: Path) -> None:
     """
     if os.path.lexists(folder):
         raise InputError(
-            "demo.folder", f"'{folder}' is there already; nothing is overwritten", hint="name a new folder with --folder"
+            "demo.folder",
+            f"'{folder}' is there already; nothing is overwritten",
+            hint="name a new folder with --folder",
         )
     parent = next(place for place in folder.absolute().parents if place.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):

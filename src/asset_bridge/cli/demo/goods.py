@@ -41,7 +41,9 @@ def own_files(folder: Path) -> tuple[Path, Path]:
             {
                 "resourceType": "Consent",
                 "status": "active",
-                "scope": {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/consentscope", "code": "research"}]},
+                "scope": {
+                    "coding": [{"system": "http://terminology.hl7.org/CodeSystem/consentscope", "code": "research"}]
+                },
                 "category": [{"coding": [{"system": "http://loinc.org", "code": "59284-0"}]}],
                 "patient": {"reference": "Patient/synthetic"},
                 "policyRule": {"text": "Broad consent to research; synthetic, of no person."},

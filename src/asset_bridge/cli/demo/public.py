@@ -1,7 +1,7 @@
 """Everything that a stranger can get: events, blocks of every storage node, and an answer of every HTTP route of every node.
 
-Source: docs/explain/what-is-public.md. Promises: nothing here has an account that anybody knows, an order, or a key of anyone; the routes are
-the ones that each node's own OpenAPI page lists, so that a new route is tried without a change here.
+Source: docs/explain/what-is-public.md. Promises: nothing here has an account that anybody knows, an order, or a key of anyone; the routes
+are the ones that each node's own OpenAPI page lists, so that a new route is tried without a change here.
 """
 
 from __future__ import annotations

@@ -80,7 +80,9 @@ class Scene:
     def operator_key(self, name: str) -> AccountKey:
         """The account of a node's operator: what a dishonest operator holds."""
         home = Home.open(self.net.node(name).home)
-        return AccountKey(home.unlock((self.net.folder / "passphrase").read_text, os.urandom).account("default").reveal())
+        return AccountKey(
+            home.unlock((self.net.folder / "passphrase").read_text, os.urandom).account("default").reveal()
+        )
 
     def url_of(self, node: Node) -> str:
         """The URL of a node of this network."""

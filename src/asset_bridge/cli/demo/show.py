@@ -66,9 +66,7 @@ class Show:
         try:
             yield
         except BridgeError as error:
-            raise type(error)(
-                error.code, f"{self.now}: {error.message}", hint=error.hint, actor=error.actor
-            ) from error
+            raise type(error)(error.code, f"{self.now}: {error.message}", hint=error.hint, actor=error.actor) from error
         finally:
             self._bars.close()
             self.seconds[f"{self._number} {title}"] = round(time.monotonic() - began, 2)

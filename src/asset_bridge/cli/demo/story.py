@@ -82,7 +82,9 @@ class Trade:
                 asset_id, application, attachments, expect_price_wei=self.goods[key].arguments["price_wei"]
             )
             self.orders[key] = done.order_id
-            show.line(f"requested {key}: order {short(done.order_id)}, sealed application, {len(attachments)} attachment")
+            show.line(
+                f"requested {key}: order {short(done.order_id)}, sealed application, {len(attachments)} attachment"
+            )
         missing = set(self.orders.values())
         until = time.monotonic() + EVENT_SECONDS
         while missing and time.monotonic() < until:
@@ -99,9 +101,10 @@ class Trade:
             with suppress(BridgeError):
                 for event in light.follow(after):
                     args = event.get("args")
-                    if event.get("event") == "Requested" and isinstance(args, dict):
-                        if bytes.fromhex(str(args["asset_id"])[2:]) in wanted:
-                            found.put(bytes.fromhex(str(args["order_id"])[2:]))
+                    if event.get("event") != "Requested" or not isinstance(args, dict):
+                        continue
+                    if bytes.fromhex(str(args["asset_id"])[2:]) in wanted:
+                        found.put(bytes.fromhex(str(args["order_id"])[2:]))
 
         threading.Thread(target=listen, name="provider-listens", daemon=True).start()
         return found
@@ -117,7 +120,9 @@ class Trade:
                 problem = item.problem if item is not None else "it is not in the inbox"
                 raise DefectError("demo.failed", f"the request for {key} cannot be approved: {problem}")
             self._show_item(key, item)
-            show.line(f"Approve this request for {amount(item.order.terms.offer.price_wei)}? [y/N] y (the demonstration answers)")
+            show.line(
+                f"Approve this request for {amount(item.order.terms.offer.price_wei)}? [y/N] y (the demonstration answers)"
+            )
             self.approvals[key] = self._approve(provider, key, order_id)
 
     def _show_item(self, key: str, item: InboxItem) -> None:
@@ -136,7 +141,9 @@ class Trade:
         done = provider.approve(order_id, policy=scene.net.policy_file, reply="Welcome. Please cite the data.")
         self.timeline.off_chain("provider", f"examine 5 TEE nodes, {key}", time.time(), time.time() - began)
         names = [scene.node_name(node.node_id) for node in done.chosen]
-        show.line(f"{key}: {done.threshold} of {len(done.chosen)} shares, sealed to {', '.join(names)} (tee: simulated)")
+        show.line(
+            f"{key}: {done.threshold} of {len(done.chosen)} shares, sealed to {', '.join(names)} (tee: simulated)"
+        )
         refused = {self._named(name): codes for name, codes in done.refused}
         for name, word in IMPOSTORS.items():
             codes = refused.get(name, ())
@@ -158,7 +165,11 @@ class Trade:
         paid = self.scene.consumer.pay(self.orders[key])
         found = paid.checked
         self.timeline.off_chain("consumer", f"check before payment, {key}", time.time(), time.time() - began)
-        sampled = f"{found.sampled_blocks} blocks of {found.replicas} replicas sampled" if found.sampled_blocks else "body on chain"
+        sampled = (
+            f"{found.sampled_blocks} blocks of {found.replicas} replicas sampled"
+            if found.sampled_blocks
+            else "body on chain"
+        )
         show.line(
             f"checked {key}: the key will open this capsule; {found.accepts} of {found.shares} Accepts; {sampled}"
         )
@@ -178,7 +189,9 @@ class Trade:
         for name, code in (*done.bad_replicas, *done.failed_nodes):
             show.line(f"skipped {name}: {code}")
         if key == ON_CHAIN:
-            show.must(done.downloaded_bytes == 0, f"{key} came from the chain alone: no storage node was asked for its body")
+            show.must(
+                done.downloaded_bytes == 0, f"{key} came from the chain alone: no storage node was asked for its body"
+            )
 
     def wait_delivered(self, key: str) -> None:
         """Until the delivery is recorded on chain, by whoever does it."""

@@ -13,19 +13,21 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from asset_bridge.chain.keys import address_bytes
 from asset_bridge.chain.messages import from_compact
-from asset_bridge.chain.records import Asset, FetchSignature, NodeKind, Order
+from asset_bridge.chain.records import Approval, Asset, FetchSignature, NodeKind, Order
 from asset_bridge.cli.demo.public import Stranger
 from asset_bridge.errors import BridgeError, InputError
+from asset_bridge.ipld.unixfs import LEAF_BYTES, body_cid
 from asset_bridge.keys.derivation import asset_keys
 from asset_bridge.keys.file_key import file_key
 from asset_bridge.keys.hpke import open_form, open_kfrag, open_kpq
 from asset_bridge.keys.kem import ConsumerHybridSecretKey, FormSecretKey, ShareSecretKey
 from asset_bridge.keys.secp256k1 import Point, SecretScalar, shared_point
-from asset_bridge.nodes.processes import end_with
+from asset_bridge.processes import end_with
 from asset_bridge.reencryption import Capsule, CapsuleFrag, HalfKey, decrypt_package, open_package
 from asset_bridge.sealing.header import SealedHeader
 from asset_bridge.sealing.open import Opener
@@ -45,14 +47,19 @@ class Attempt:
     lacked: str
 
 
+Ask = Callable[[FetchSignature], set[bytes]]
+"""One way to ask for fragments with a `Fetch`; the answer: cfrags."""
+
+
 class Break:
     """Tries every way into one asset that has been delivered to somebody else."""
 
-    def __init__(self, stranger: Stranger, asset: Asset, order: Order) -> None:
-        self.stranger, self.asset, self.order = stranger, asset, order
+    def __init__(self, stranger: Stranger, asset: Asset, order: Order, approval: Approval) -> None:
+        self.stranger, self.asset, self.order, self.approval = stranger, asset, order, approval
         self.listing = asset.listing
+        self.container_id = SealedHeader.parse(asset.listing.header).container_id
         self.capsule = Capsule.from_bytes(asset.listing.capsule)
-        self.cfrags: set[bytes] = set()
+        self.cfrags: set[bytes] = set(stranger.held.cfrags)
 
     def attempts(self) -> Iterator[Attempt]:
         """All of them, each as it ends."""
@@ -64,156 +71,144 @@ class Break:
         yield from self._own_fetch()
         yield self._replayed_fetch()
         yield self._fragments()
-        yield self._body()
+        yield from self._body()
 
     def _package(self) -> Attempt:
-        secret = SecretScalar.from_wide(os.urandom(_SCALAR_BYTES))
-        call = lambda: decrypt_package(secret, self.capsule, self.listing.package)  # noqa: E731
+        call = partial(decrypt_package, _any_scalar(), self.capsule, self.listing.package)
         lacked = "the asset's delegating key (the provider's seed and the asset's tweak)"
         return attempt("open the key package on chain with a key of its own", lacked, call)
 
     def _derived(self) -> Attempt:
-        header = SealedHeader.parse(self.listing.header)
-        keys = asset_keys(self.listing.header[:32], self.listing.header[32:64], header.container_id)
-        call = lambda: decrypt_package(keys.delegating, self.capsule, self.listing.package)  # noqa: E731
-        return attempt("derive the delegating key from what is public", "the provider's seed and the asset's tweak", call)
+        keys = asset_keys(self.listing.header[:32], self.listing.header[32:64], self.container_id)
+        call = partial(decrypt_package, keys.delegating, self.capsule, self.listing.package)
+        lacked = "the provider's seed and the asset's tweak"
+        return attempt("derive the delegating key from what is public", lacked, call)
 
     def _shares(self) -> Iterator[Attempt]:
-        approval = self.order.approval
-        for slot in approval.slots if approval is not None else ():
-            call = lambda s=slot: open_kfrag(  # noqa: E731
+        for number, slot in enumerate(self.approval.slots):
+            call = partial(
+                open_kfrag,
                 ShareSecretKey.generate(os.urandom),
-                s.sealed_rk,
+                slot.sealed_rk,
                 order_id=self.order.order_id,
-                generation=approval.generation if approval is not None else 0,
-                slot=approval.slots.index(s) if approval is not None else 0,
-                kfrag_id=s.kfrag_id,
-                u1=s.u1,
-                x_a=approval.precursor if approval is not None else b"",
-                node_id=s.node_id,
-                epoch=s.epoch,
+                generation=self.approval.generation,
+                slot=number,
+                kfrag_id=slot.kfrag_id,
+                u1=slot.u1,
+                x_a=self.approval.precursor,
+                node_id=slot.node_id,
+                epoch=slot.epoch,
             )
-            lacked = f"the key that TEE node 0x{slot.node_id.hex()[:8]} made for this order, in its memory only"
-            yield attempt(f"open the sealed kfrag of TEE node 0x{slot.node_id.hex()[:8]}", lacked, call)
+            node = f"TEE node 0x{slot.node_id.hex()[:8]}"
+            lacked = f"the key that {node} made for this order, in its memory only"
+            yield attempt(f"open the sealed kfrag of {node}", lacked, call)
 
     def _post_quantum(self) -> Attempt:
-        sealed = self.order.approval.sealed_kpq if self.order.approval is not None else b""
-        own = ConsumerHybridSecretKey.generate(os.urandom)
-        call = lambda: open_kpq(  # noqa: E731
-            own, sealed, order_id=self.order.order_id, pq_commit=self.listing.pq_commit
-        )
+        own, order_id = ConsumerHybridSecretKey.generate(os.urandom), self.order.order_id
+        call = partial(open_kpq, own, self.approval.sealed_kpq, order_id=order_id, pq_commit=self.listing.pq_commit)
         return attempt("open the sealed post-quantum half", "the consumer's hybrid key", call)
 
     def _form(self) -> Attempt:
-        forms = [d for d in self.stranger.held.documents.values() if len(d) == self.order.terms.form_length]
-        own, terms = FormSecretKey.generate(os.urandom), self.order.terms
-
-        def call() -> object:
-            if not forms:
-                raise InputError("demo.stranger", "the form was on no storage node")
-            return open_form(
-                own,
-                forms[0],
-                chain_id=self.stranger.chain.chain_id,
-                exchange=address_bytes(self.stranger.chain.exchange),
-                asset_id=terms.asset_id,
-                consumer=address_bytes(self.order.consumer),
-                order_nonce=terms.order_nonce,
-            )
-
+        terms = self.order.terms
+        sealed = self.stranger.held.documents.get(str(body_cid(terms.form_digest, terms.form_length)))
+        if sealed is None:
+            return Attempt("read the consumer's application", "no storage node lists it", "the provider's form key")
+        call = partial(
+            open_form,
+            FormSecretKey.generate(os.urandom),
+            sealed,
+            chain_id=self.stranger.chain.chain_id,
+            exchange=address_bytes(self.stranger.chain.exchange),
+            asset_id=terms.asset_id,
+            consumer=address_bytes(self.order.consumer),
+            order_nonce=terms.order_nonce,
+        )
         return attempt("read the consumer's application", "the provider's form key", call)
 
     def _own_fetch(self) -> Iterator[Attempt]:
         fetch = self.stranger.own_fetch(self.order)
-        lacked = "the consumer's account key, which signs Fetch"
-        for name, ask in self._nodes():
-            yield attempt(f"ask {name} for a fragment with a Fetch of its own", lacked, lambda a=ask: a(fetch))
+        for name, ask in self._ways():
+            lacked = "the consumer's account key, which signs Fetch"
+            yield attempt(f"ask {name} for a fragment with a Fetch of its own", lacked, partial(ask, fetch))
 
     def _replayed_fetch(self) -> Attempt:
         """The consumer's own `Fetch` is public once delivery is recorded; it only ever yields fragments for the consumer's key."""
-        fetch = self._public_fetch()
-        if fetch is None:
-            return Attempt("replay the consumer's Fetch", "no delivery is recorded on chain yet", "the consumer's Fetch")
+        delivered = self.stranger.chain.index.find({"Delivered"}, 2**62, order_id=self.order.order_id)
+        if not delivered:
+            return Attempt("replay the consumer's Fetch", "no delivery is recorded yet", "the consumer's Fetch")
+        last = delivered[-1].args
+        fetch = FetchSignature(int(last["generation"]), from_compact(last["fetch"]))
         codes = []
-        for _, ask in self._nodes():
+        for _, ask in self._ways():
             try:
                 self.cfrags |= ask(fetch)
             except BridgeError as error:
                 codes.append(error.code)
-        said = f"{len(self.cfrags)} fragments, re-encrypted to the consumer" + (f"; {', '.join(codes)}" if codes else "")
+        said = f"{len(self.cfrags)} fragments, re-encrypted to the consumer" + "".join(f"; {code}" for code in codes)
         return Attempt("replay the consumer's Fetch, which the chain made public", said, "the consumer's receiving key")
 
     def _fragments(self) -> Attempt:
         """With t fragments in hand: the consumer's half is still lacking."""
-        approval, listing = self.order.approval, self.listing
-        x_a = approval.precursor if approval is not None else b""
+        guess = shared_point(_any_scalar(), Point.from_bytes(self.approval.precursor))
+        half = HalfKey.from_secret_bytes(self.approval.precursor + self.order.terms.pk_b + guess.to_bytes())
+        tried = f"combine {len(self.cfrags)} fragments without the consumer's half"
+        return attempt(tried, "the consumer's receiving key", partial(self._combine, half))
 
-        def call() -> object:
-            guess = shared_point(SecretScalar.from_wide(os.urandom(_SCALAR_BYTES)), Point.from_bytes(x_a))
-            half = HalfKey.from_secret_bytes(x_a + self.order.terms.pk_b + guess.to_bytes())
-            verified = [
-                CapsuleFrag.from_bytes(cfrag).verify(
-                    capsule=self.capsule,
-                    signer=Point.from_bytes(listing.kfrag_signer),
-                    pk_a=Point.from_bytes(listing.pk_a),
-                    pk_b=Point.from_bytes(self.order.terms.pk_b),
-                )
-                for cfrag in sorted(self.cfrags | self.stranger.held.cfrags)
-            ]
-            return open_package(
-                half,
-                pk_a=Point.from_bytes(listing.pk_a),
-                capsule=self.capsule,
-                cfrags=verified,
-                threshold=approval.threshold if approval is not None else 2,
-                sealed=listing.package,
-            )
-
-        return attempt(
-            f"combine {len(self.cfrags)} fragments without the consumer's half", "the consumer's receiving key", call
+    def _combine(self, half: HalfKey) -> bytes:
+        pk_a = Point.from_bytes(self.listing.pk_a)
+        signer = Point.from_bytes(self.listing.kfrag_signer)
+        verified = [
+            CapsuleFrag.from_bytes(cfrag).verify(capsule=self.capsule, signer=signer, pk_a=pk_a, pk_b=half.pk_b)
+            for cfrag in sorted(self.cfrags)
+        ]
+        return open_package(
+            half,
+            pk_a=pk_a,
+            capsule=self.capsule,
+            cfrags=verified,
+            threshold=self.approval.threshold,
+            sealed=self.listing.package,
         )
 
-    def _body(self) -> Attempt:
-        listing, held = self.listing, self.stranger.held
-        last = -(-listing.body_length // (1 << 20)) - 1
+    def _body(self) -> Iterator[Attempt]:
+        listing = self.listing
         guesses = {
             "zeros": bytes(32),
-            "digest of the package": hashlib.sha256(listing.package).digest(),
-            "public halves": file_key(
-                hashlib.sha256(listing.capsule).digest(), listing.pq_commit, SealedHeader.parse(listing.header).container_id
+            "the digest of the key package": hashlib.sha256(listing.package).digest(),
+            "public commitments": file_key(
+                hashlib.sha256(listing.capsule).digest(), listing.pq_commit, self.container_id
             ),
         }
-        codes = []
-        for key in guesses.values():
-            found = attempt(
-                "",
-                "",
-                lambda k=key: Opener(
-                    listing.header,
-                    file_key=k,
-                    lister=address_bytes(self.asset.provider),
-                    body_length_bytes=listing.body_length,
-                    fetch_segment=lambda number: held.last_block if number == last else held.first_block,
-                ),
+        for name, key in guesses.items():
+            call = partial(
+                Opener,
+                listing.header,
+                file_key=key,
+                lister=address_bytes(self.asset.provider),
+                body_length_bytes=listing.body_length,
+                fetch_segment=self._segment,
             )
-            codes.append(found.outcome)
-        outcome = OPENED if OPENED in codes else codes[0]
-        return Attempt(f"open the ciphertext with keys made of {', '.join(guesses)}", outcome, "the file key (both halves)")
+            yield attempt(f"open the ciphertext with a key of {name}", "the file key (both halves)", call)
 
-    def _nodes(self) -> Iterator[tuple[str, Callable[[FetchSignature], set[bytes]]]]:
-        """Each way to ask for fragments: TEE nodes directly, then light nodes. The answer: cfrags."""
-        stranger, order = self.stranger, self.order
-        holders = {slot.node_id for slot in order.approval.slots} if order.approval is not None else set()
-        for node in stranger.chain.nodes():
-            if node.kind is NodeKind.TEE and node.node_id in holders:
+    def _segment(self, number: int) -> bytes:
+        held = self.stranger.held
+        return held.last_block if number == (self.listing.body_length - 1) // LEAF_BYTES else held.first_block
+
+    def _ways(self) -> Iterator[tuple[str, Ask]]:
+        """TEE nodes directly, then light nodes."""
+        stranger, holders = self.stranger, {slot.node_id for slot in self.approval.slots}
+        for node in stranger.chain.nodes(NodeKind.TEE):
+            if node.node_id in holders:
                 tee = RemoteTee(stranger.directory.peer(node))
-                yield (
-                    f"TEE node 0x{node.node_id.hex()[:8]}",
-                    lambda fetch, t=tee: {t.reencrypt(order.order_id, fetch)[0]},
-                )
-        for url in stranger.network.light_nodes:
-            light = RemoteLight(stranger.connect(url.url, "light node"))
-            yield f"light node {url.url}", lambda fetch, n=light: self._through(n, fetch)
+                yield f"TEE node 0x{node.node_id.hex()[:8]}", partial(self._directly, tee)
+        for peer in stranger.network.light_nodes:
+            yield (
+                f"light node {peer.url}",
+                partial(self._through, RemoteLight(stranger.connect(peer.url, "light node"))),
+            )
+
+    def _directly(self, tee: RemoteTee, fetch: FetchSignature) -> set[bytes]:
+        return {tee.reencrypt(self.order.order_id, fetch)[0]}
 
     def _through(self, light: RemoteLight, fetch: FetchSignature) -> set[bytes]:
         fanned = light.fan_out(self.order.order_id, fetch)
@@ -221,11 +216,9 @@ class Break:
             raise fanned.failed[0].error
         return {cfrag for _, cfrag, _, _ in fanned.answers}
 
-    def _public_fetch(self) -> FetchSignature | None:
-        found = [e for e in self.stranger.chain.index.find({"Delivered"}, 2**62, order_id=self.order.order_id)]
-        if not found:
-            return None
-        return FetchSignature(int(found[-1].args["generation"]), from_compact(found[-1].args["fetch"]))
+
+def _any_scalar() -> SecretScalar:
+    return SecretScalar.from_wide(os.urandom(_SCALAR_BYTES))
 
 
 def attempt(tried: str, lacked: str, call: Callable[[], object]) -> Attempt:
@@ -242,19 +235,21 @@ def run(network: Network, asset_id: bytes, say: Callable[[str], None]) -> dict[s
     stranger = Stranger(network)
     asset = stranger.chain.asset(asset_id)
     orders = stranger.chain.orders(asset_id=asset_id)
-    if not orders:
-        raise InputError("demo.stranger", "nobody has ordered this asset, so there is nothing to steal")
-    order = orders[0]
+    order = next((one for one in orders if one.approval is not None), None)
+    if order is None or order.approval is None:
+        raise InputError("demo.stranger", "no order of this asset was approved, so there is nothing to steal")
     stranger.take_events()
     stranger.take_body(asset)
     stranger.take_inventories()
     stranger.try_routes(asset, order)
     held = stranger.held
     refused = [answer for answer in held.answers if answer.outcome != "ok"]
-    say(f"holds {len(held.events)} events, {held.blocks} blocks ({held.block_bytes} bytes), {len(held.documents)} documents")
+    say(
+        f"holds {len(held.events)} events, {held.blocks} blocks ({held.block_bytes} bytes), {len(held.documents)} documents"
+    )
     say(f"asked {len(held.answers)} times at every route of every node: {len(refused)} refused")
     attempts = []
-    for one in Break(stranger, asset, order).attempts():
+    for one in Break(stranger, asset, order, order.approval).attempts():
         attempts.append(one)
         say(f"tried to {one.tried}: {one.outcome}" + (f" — lacks {one.lacked}" if one.outcome != OPENED else ""))
     return {
