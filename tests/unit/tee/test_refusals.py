@@ -87,9 +87,9 @@ def test_expired_requests_and_approvals(market: Market) -> None:
 def test_the_end_of_the_access_period(market: Market) -> None:
     order_id = market.deliver(market.paid())
     order = market.twin.order(order_id)
-    market.twin.advance_to(order.ends_at - 10)
+    market.twin.advance_to(order.ends_at - 2)  # the next block is now
     core(market).reencrypt(order_id, market.fetch(order_id))
-    market.twin.advance_to(order.ends_at)
+    market.twin.advance_to(order.ends_at - 1)
     assert code_of(serve(market, order_id)) == "tee.expired"
 
 
@@ -140,7 +140,7 @@ def test_nothing_within_the_margin_or_after_the_deadline(market: Market, before_
     deadline = market.twin.order(order_id).deliver_by
     market.twin.advance_to(deadline - 12)
     core(market).reencrypt(order_id, market.fetch(order_id))  # released before: that permits nothing now
-    market.twin.advance_to(deadline - before_deadline)
+    market.twin.advance_to(deadline - before_deadline - 1)  # the next block is now
     assert code_of(serve(market, order_id)) == "tee.margin"
 
 
