@@ -13,7 +13,9 @@ from asset_bridge.errors import InputError
 
 DEVELOPMENT_CHAIN_IDS = frozenset({31337, 1337})  # anvil, geth --dev
 DEVELOPMENT_FINALITY_DEPTH = 2  # design §7: `finalized` stays 0 on a young development chain
-CONTRACTS = ("NodeRegistry", "AssetLedger", "Exchange", "Challenges", "ReencryptionVerifier")
+CONTRACTS = ("NodeRegistry", "AssetLedger", "Exchange", "Grants")
+OPTIONAL_CONTRACTS = ("Challenges", "ReencryptionVerifier")
+"""Contracts that a deployment may lack (spec/contracts.md §9): without them no order of it can be challenged."""
 
 
 def is_development(chain_id: int) -> bool:
@@ -23,16 +25,32 @@ def is_development(chain_id: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """One deployment of the contracts. `code_hashes` = keccak of the run-time code by contract name."""
+    """One deployment: addresses (EIP-55) and keccak of the run-time code, by contract name."""
 
     chain_id: int
-    registry: str
-    ledger: str
-    exchange: str
-    challenges: str
-    verifier: str
+    addresses: Mapping[str, str]
     code_hashes: Mapping[str, bytes]
     deployed_block: int
+
+    @property
+    def registry(self) -> str:
+        """Address of the NodeRegistry."""
+        return self.addresses["NodeRegistry"]
+
+    @property
+    def ledger(self) -> str:
+        """Address of the AssetLedger."""
+        return self.addresses["AssetLedger"]
+
+    @property
+    def exchange(self) -> str:
+        """Address of the Exchange."""
+        return self.addresses["Exchange"]
+
+    @property
+    def grants(self) -> str:
+        """Address of the Grants contract."""
+        return self.addresses["Grants"]
 
     @property
     def is_development(self) -> bool:
@@ -41,13 +59,7 @@ class Deployment:
 
     def address_of(self, contract: str) -> str:
         """The address of a contract by its CamelCase name."""
-        return {
-            "NodeRegistry": self.registry,
-            "AssetLedger": self.ledger,
-            "Exchange": self.exchange,
-            "Challenges": self.challenges,
-            "ReencryptionVerifier": self.verifier,
-        }[contract]
+        return self.addresses[contract]
 
     def to_json(self) -> dict[str, object]:
         """The plain form that network.toml and `deploy --json` carry."""
@@ -55,8 +67,8 @@ class Deployment:
             "chain_id": self.chain_id,
             "deployed_block": self.deployed_block,
             "contracts": {
-                name: {"address": self.address_of(name), "code_hash": "0x" + self.code_hashes[name].hex()}
-                for name in CONTRACTS
+                name: {"address": address, "code_hash": "0x" + self.code_hashes[name].hex()}
+                for name, address in self.addresses.items()
             },
         }
 
@@ -65,14 +77,16 @@ class Deployment:
         """Read `to_json`'s form.
 
         Raises:
-            InputError(chain.network-file): a field is missing, of the wrong type or malformed.
+            InputError(chain.network-file): a field is missing, unknown, of the wrong type or malformed.
         """
         try:
             if not isinstance(value, Mapping):
                 raise TypeError
             contracts = value["contracts"]
-            addresses = {name: checksum_address(address_bytes(contracts[name]["address"])) for name in CONTRACTS}
-            hashes = {name: _hash(contracts[name]["code_hash"]) for name in CONTRACTS}
+            if not set(CONTRACTS) <= set(contracts) <= {*CONTRACTS, *OPTIONAL_CONTRACTS}:
+                raise ValueError
+            addresses = {name: checksum_address(address_bytes(one["address"])) for name, one in contracts.items()}
+            hashes = {name: _hash(one["code_hash"]) for name, one in contracts.items()}
             chain_id, block = value["chain_id"], value["deployed_block"]
             if type(chain_id) is not int or type(block) is not int or chain_id <= 0 or block < 0:
                 raise TypeError
@@ -83,16 +97,7 @@ class Deployment:
                 hint="take network.toml from the operator again, or run: asset-bridge devnet up",
                 actor="operator",
             ) from None
-        return cls(
-            chain_id,
-            addresses["NodeRegistry"],
-            addresses["AssetLedger"],
-            addresses["Exchange"],
-            addresses["Challenges"],
-            addresses["ReencryptionVerifier"],
-            hashes,
-            block,
-        )
+        return cls(chain_id, addresses, hashes, block)
 
 
 def _hash(text: object) -> bytes:

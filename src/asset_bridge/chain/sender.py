@@ -12,6 +12,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
+from operator import methodcaller
 
 from eth_hash.auto import keccak
 
@@ -65,7 +67,7 @@ class Sender:
             RefusedError: the contract says no. InputError(chain.funds): the account cannot pay for it.
             UnavailableError(chain.pending): sent, but not in a block in time; the same call again picks it up.
         """
-        key = keccak(address_bytes(to) + value_wei.to_bytes(32, "big") + data)
+        key = keccak((address_bytes(to) if to else b"") + value_wei.to_bytes(32, "big") + data)
         for _ in range(3):
             self.catch_up()
             intent = self._open(key, once) or self._begin(key, verb, to, data, value_wei, once)
@@ -200,7 +202,7 @@ class Sender:
         }
         for number in (block.number - 1, block.number):
             try:
-                self._endpoints.first(lambda e, n=number: e.call("eth_call", call, hex(n)))
+                self._endpoints.first(methodcaller("call", "eth_call", call, hex(number)))
             except Reverted as reverted:
                 return reason_of(reverted.data)
             except UnavailableError:
@@ -226,7 +228,7 @@ class Sender:
 
     def _find(self, intent: Intent) -> tuple[Sent, int] | None:
         for attempt in self._journal.attempts(intent):
-            answers = self._endpoints.each(lambda e, h=attempt.hash: self._receipt(e, h, intent.verb))
+            answers = self._endpoints.each(partial(self._receipt, transaction=attempt.hash, verb=intent.verb))
             usable = [a for a in answers if not isinstance(a, BridgeError)]
             if usable and usable[0] is not None and all(a == usable[0] for a in usable):
                 return usable[0]

@@ -29,7 +29,7 @@ from asset_bridge.chain.keys import address_bytes
 from asset_bridge.chain.network import Deployment
 from asset_bridge.chain.records import Periods, Vendor
 from asset_bridge.errors import InputError, UnavailableError
-from asset_bridge.nodes import processes
+from asset_bridge import processes
 from asset_bridge.nodes.node_file import NodeFile
 from asset_bridge.trade.network import network_of
 from asset_bridge.vault.envelope import MIN_COST

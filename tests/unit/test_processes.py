@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from asset_bridge.errors import UnavailableError
-from asset_bridge.nodes.processes import Running, start, start_mark, wait_for_file
+from asset_bridge.processes import Running, start, start_mark, wait_for_file
 
 SLEEPER = [sys.executable, "-c", "import time; time.sleep(60)"]
 
@@ -73,10 +73,10 @@ def test_a_process_that_does_not_start_in_time_is_named(tmp_path: Path) -> None:
 
 
 def test_children_end_when_their_parent_is_killed(tmp_path: Path) -> None:
-    child = "import os, sys, time; from asset_bridge.nodes.processes import end_with; end_with(int(sys.argv[1])); time.sleep(60)"
+    child = "import os, sys, time; from asset_bridge.processes import end_with; end_with(int(sys.argv[1])); time.sleep(60)"
     parent = (
         "import os, pathlib, sys, time\n"
-        "from asset_bridge.nodes.processes import start\n"
+        "from asset_bridge.processes import start\n"
         "folder = pathlib.Path(sys.argv[1]); read, write = os.pipe()\n"
         f"argv = [sys.executable, '-c', {child!r}, str(read)]\n"
         "start('child', argv, log=folder / 'log', record=folder / 'record.json', while_open=read)\n"

@@ -1,0 +1,172 @@
+"""Put the contracts on an EVM chain, once, in the order that lets them name each other.
+
+Source: spec/contracts.md §9. Promises: every transaction goes through the journaled sender; the Exchange names the very contract that is
+made next, or the deployment fails; the result holds the code hashes that the chain itself shows.
+Does not promise: that a deployment which was cut short is taken up again; run it anew, nothing of the old one is listed anywhere.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import rlp  # type: ignore[import-untyped]
+from eth_abi.abi import encode
+from eth_hash.auto import keccak
+
+from asset_bridge.chain.abi import encode_call
+from asset_bridge.chain.config import DeployConfig
+from asset_bridge.chain.endpoint import Endpoint
+from asset_bridge.chain.endpoints import Endpoints
+from asset_bridge.chain.journal import Journal
+from asset_bridge.chain.keys import AccountKey, address_bytes, checksum_address
+from asset_bridge.chain.network import Deployment, is_development
+from asset_bridge.chain.packing import pack_periods
+from asset_bridge.chain.records import ZERO_ADDRESS, Sent
+from asset_bridge.chain.sender import Sender
+from asset_bridge.errors import RefusedError, UnavailableError
+
+
+@dataclass(frozen=True, slots=True)
+class Artefact:
+    """A compiled contract, as committed."""
+
+    name: str
+    abi: list[dict[str, Any]]
+    bytecode: bytes
+
+    def creation(self, *args: object) -> bytes:
+        """The data of the transaction that creates it."""
+        inputs: list[dict[str, Any]] = next((i["inputs"] for i in self.abi if i["type"] == "constructor"), [])
+        return self.bytecode + encode([_kind(item) for item in inputs], list(args))
+
+
+def _kind(item: dict[str, Any]) -> str:
+    """The ABI type of an argument, a struct's components written out."""
+    if not item["type"].startswith("tuple"):
+        return str(item["type"])
+    inner = ",".join(_kind(part) for part in item["components"])
+    return f"({inner}){item['type'].removeprefix('tuple')}"
+
+
+@cache
+def artefact(name: str) -> Artefact:
+    """A committed artefact by contract name."""
+    content = json.loads(files("asset_bridge.chain.artefacts").joinpath(f"{name}.json").read_text())
+    return Artefact(name, content["abi"], bytes.fromhex(content["bytecode"].removeprefix("0x")))
+
+
+def chain_id_of(rpc_url: str) -> int:
+    """What the chain behind an endpoint calls itself."""
+    endpoint = Endpoint(rpc_url)
+    return endpoint.as_int(endpoint.call("eth_chainId"))
+
+
+def deploy(
+    rpc_urls: str | Sequence[str], deployer: AccountKey, config: DeployConfig, *, journal: Path | None = None
+) -> Deployment:
+    """Deploy all contracts; where the deployer is the governor, the Exchange is listed too.
+
+    Raises:
+        RefusedError(chain.development): a development deployment outside a development chain.
+        InputError(chain.funds): the deployer cannot pay for it.
+        UnavailableError(chain.deployer-busy): another transaction of the deployer came in between; run it anew.
+    """
+    urls = [rpc_urls] if isinstance(rpc_urls, str) else list(rpc_urls)
+    chain_id = chain_id_of(urls[0])
+    if config.development and not is_development(chain_id):
+        raise RefusedError(
+            "chain.development",
+            f"chain {chain_id} is no development chain: simulated nodes and short deadlines are not deployed there",
+            hint="deploy with the production settings",
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        path = journal or Path(folder) / "deploy.sqlite"
+        kept = Journal(path, chain_id=chain_id, address=deployer.address)
+        try:
+            endpoints = Endpoints(
+                urls, chain_id, timeout_seconds=30.0, max_head_age_seconds=10**9, clock=time.time, single=True
+            )
+            return _Deploying(Sender(endpoints, deployer, kept), Endpoint(urls[0]), deployer, chain_id).run(config)
+        finally:
+            kept.close()
+
+
+class _Deploying:
+    def __init__(self, sender: Sender, endpoint: Endpoint, deployer: AccountKey, chain_id: int) -> None:
+        self._sender, self._endpoint, self._deployer, self._chain_id = sender, endpoint, deployer, chain_id
+
+    def run(self, c: DeployConfig) -> Deployment:
+        """See `deploy`."""
+        registry, first = self._create(
+            "NodeRegistry",
+            address_bytes(c.governor),
+            c.development,
+            c.minimum_stake_wei,
+            c.delay_seconds,
+            list(c.vendors),
+            [list(entry) for entry in c.measurements],
+        )
+        ledger, _ = self._create(
+            "AssetLedger",
+            address_bytes(c.governor),
+            c.development,
+            address_bytes(registry),
+            c.delay_seconds,
+            c.change_seconds,
+            pack_periods(c.minimum_periods),
+            [address_bytes(token) for token in c.tokens],
+        )
+        expected = self._address(self._nonce() + 1)
+        exchange, _ = self._create(
+            "Exchange",
+            address_bytes(ledger),
+            address_bytes(registry),
+            address_bytes(expected),
+            address_bytes(ZERO_ADDRESS),
+            c.development,
+            (c.fee_tee, c.fee_recorder, c.fee_light, c.fee_storage),
+            c.margin_seconds,
+            c.grace_seconds,
+        )
+        grants, _ = self._create("Grants", address_bytes(exchange))
+        if grants != expected:
+            raise self._busy()
+        if c.governor == self._deployer.address:
+            for contract, address in (("AssetLedger", ledger), ("NodeRegistry", registry)):
+                self._sender.send("list_exchange", address, encode_call(contract, "list_exchange", (exchange,)))
+        addresses = {"NodeRegistry": registry, "AssetLedger": ledger, "Exchange": exchange, "Grants": grants}
+        hashes = {name: keccak(self._code(address)) for name, address in addresses.items()}
+        return Deployment(self._chain_id, addresses, hashes, first.block.number)
+
+    def _create(self, name: str, *args: object) -> tuple[str, Sent]:
+        address = self._address(self._nonce())
+        sent = self._sender.send(f"deploy {name}", "", artefact(name).creation(*args))
+        if not self._code(address):
+            raise self._busy()
+        return address, sent
+
+    def _nonce(self) -> int:
+        return self._endpoint.as_int(self._endpoint.call("eth_getTransactionCount", self._deployer.address, "latest"))
+
+    def _address(self, nonce: int) -> str:
+        """What CREATE gives: the last 20 bytes of keccak(rlp([sender, nonce]))."""
+        return checksum_address(keccak(rlp.encode([address_bytes(self._deployer.address), nonce]))[-20:])
+
+    def _code(self, address: str) -> bytes:
+        return self._endpoint.as_bytes(self._endpoint.call("eth_getCode", address, "latest"))
+
+    @staticmethod
+    def _busy() -> UnavailableError:
+        return UnavailableError(
+            "chain.deployer-busy",
+            "another transaction of the deployer came in between the contracts",
+            hint="use an account of its own for the deployment, and run it again",
+        )
