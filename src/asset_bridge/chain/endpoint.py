@@ -7,6 +7,7 @@ Does not promise: that the value is true. Shapes are checked by the `as_*` reade
 
 from __future__ import annotations
 
+import sys
 import threading
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,6 +19,9 @@ from web3.types import RPCEndpoint
 from asset_bridge.errors import InputError, TamperedError, UnavailableError
 
 MAX_REPLY_BYTES = 64 * 1024 * 1024  # a full range of logs with on-chain bodies stays far below
+# web3 imports py_ecc, which raises the interpreter's limit to 100,000; at that depth a peer's nested JSON would end the process
+# (the C stack overflows) instead of raising RecursionError.
+sys.setrecursionlimit(1000)
 _REVERT_CODES = (3, -32000, -32003, -32015)
 
 

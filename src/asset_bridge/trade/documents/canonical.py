@@ -16,6 +16,8 @@ from asset_bridge.vault.secret import pack, unpack
 MAX_PUBLIC_BYTES = 1024 * 1024  # one raw block: description, terms, profile and endpoint have no length on chain
 MAX_SEALED_BYTES = 16 * 1024 * 1024  # form and reply
 MAX_TEXT_CHARACTERS = 20_000
+MAX_DEPTH = 64
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
@@ -40,6 +42,8 @@ def decode_json(encoded: bytes, what: str, *, limit_bytes: int = MAX_PUBLIC_BYTE
     """
     if len(encoded) > limit_bytes:
         raise bad(what, "is too long")
+    if _depth(encoded) > MAX_DEPTH:  # before the parser: its recursion must not depend on a stranger
+        raise bad(what, "is nested too deeply")
     try:
         value = json.loads(encoded)
         canonical = encode_json(value)
@@ -48,6 +52,18 @@ def decode_json(encoded: bytes, what: str, *, limit_bytes: int = MAX_PUBLIC_BYTE
     if canonical != encoded or not isinstance(value, dict):
         raise bad(what, "is not in its canonical form")
     return value
+
+
+def _depth(encoded: bytes) -> int:
+    """How deep brackets nest outside strings; an upper bound for what is not JSON."""
+    depth = deepest = 0
+    for byte in _STRING.sub(b"", encoded):
+        if byte in b"[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif byte in b"]}":
+            depth -= 1
+    return deepest
 
 
 def encode_cbor(value: object) -> bytes:

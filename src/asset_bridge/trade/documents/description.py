@@ -150,7 +150,8 @@ def refuse_names(public_texts: Iterable[str], paths: Iterable[str], source: str)
         InputError(trade.name-in-public): the text and the name it holds.
     """
     members = set(paths)
-    names = {path.rsplit("/", 1)[-1] for path in members} | {path for path in members if "/" in path} | {source}
+    names = {path.rsplit("/", 1)[-1] for path in members} | {path for path in members if "/" in path}
+    names |= {source} if "/" in source or "." in source else set()  # a folder called data may be described as data
     wanted = {_fold(name): name for name in names if len(name) > 1}
     for public in public_texts:
         folded = _fold(public)
