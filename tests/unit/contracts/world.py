@@ -14,7 +14,8 @@ from typing import Any
 import boa
 from boa.contracts.abi.abi_contract import ABIContract
 from coincurve import PrivateKey
-from eth_abi import encode
+from eth.exceptions import Revert
+from eth_abi import decode, encode
 from eth_hash.auto import keccak
 from eth_utils import to_checksum_address
 
@@ -53,6 +54,16 @@ def deploy(name: str, *arguments: Any) -> ABIContract:
     code = bytes.fromhex(artefact["bytecode"][2:]) + encode(types, arguments)
     address, _ = boa.env.deploy_code(bytecode=code)
     return boa.loads_abi(json.dumps(abi), name=name).at(address)
+
+
+def deploy_refused(reason: str, name: str, *arguments: Any) -> None:
+    """Deploying reverts with exactly this reason."""
+    try:
+        deploy(name, *arguments)
+    except Revert as revert:
+        assert decode(["string"], revert.args[0][4:])[0] == reason
+    else:
+        raise AssertionError(f"{name} was deployed")
 
 
 def _canonical(entry: dict[str, Any]) -> str:
