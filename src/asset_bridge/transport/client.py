@@ -89,11 +89,17 @@ class Peer:
         body = json.dumps(obj, separators=(",", ":"), allow_nan=False).encode()
         return self._object(self._call("POST", path, body=body, max_bytes=max_bytes, idempotent=idempotent))
 
-    def put_bytes(self, path: str, data: bytes) -> dict[str, Any]:
-        """PUT bytes."""
+    def put_bytes(self, path: str, data: bytes, *, sha256: bytes | None = None) -> dict[str, Any]:
+        """PUT bytes; `sha256` of them, where the caller has it already, saves hashing them again for the signature."""
         return self._object(
             self._call(
-                "PUT", path, body=data, media="application/octet-stream", max_bytes=ANSWER_BYTES, idempotent=True
+                "PUT",
+                path,
+                body=data,
+                media="application/octet-stream",
+                max_bytes=ANSWER_BYTES,
+                idempotent=True,
+                sha256=sha256,
             )
         )
 
@@ -152,13 +158,14 @@ class Peer:
         accept: str = "application/json",
         max_bytes: int,
         idempotent: bool,
+        sha256: bytes | None = None,
     ) -> bytes:
         target = self._target(path, query)
         attempts = self._attempts if idempotent else 1
         for attempt in range(attempts):
             last = attempt == attempts - 1
             try:
-                response = self._http.send(self._request(method, target, body, media, accept), stream=True)
+                response = self._http.send(self._request(method, target, body, media, accept, sha256), stream=True)
                 try:
                     content = self._read(response, max_bytes)
                 finally:
@@ -184,7 +191,9 @@ class Peer:
     def _target(self, path: str, query: Mapping[str, str | int] | None) -> str:
         return self.base_url + path + (f"?{urlencode(query)}" if query else "")
 
-    def _request(self, method: str, target: str, body: bytes, media: str, accept: str) -> httpx.Request:
+    def _request(
+        self, method: str, target: str, body: bytes, media: str, accept: str, sha256: bytes | None = None
+    ) -> httpx.Request:
         headers = {"accept": accept}
         if body:
             headers["content-type"] = media
@@ -201,6 +210,7 @@ class Peer:
                 body=body,
                 created_at=int(self._clock()),
                 nonce=self._randbytes(NONCE_BYTES),
+                body_sha256=sha256,
             )
             request.headers.update(signed)
         return request

@@ -76,9 +76,9 @@ def recover(digest: bytes, signature: bytes) -> str:
     return str(to_checksum_address(keccak(key.format(compressed=False)[1:])[12:]))
 
 
-def content_digest(body: bytes) -> str:
-    """RFC 9530, sha-256 only, also for an empty body."""
-    return f"sha-256=:{base64.b64encode(hashlib.sha256(body).digest()).decode()}:"
+def content_digest(body: bytes, sha256: bytes | None = None) -> str:
+    """RFC 9530, sha-256 only, also for an empty body; `sha256` where the caller has it already."""
+    return f"sha-256=:{base64.b64encode(sha256 or hashlib.sha256(body).digest()).decode()}:"
 
 
 def sign_request(
@@ -93,9 +93,10 @@ def sign_request(
     created_at: int,
     nonce: bytes,
     valid_seconds: int = MAX_VALID_SECONDS,
+    body_sha256: bytes | None = None,
 ) -> dict[str, str]:
     """The three headers of a signed request. `path` and `query` as sent (percent-encoded); `query` without its question mark."""
-    digest = content_digest(body)
+    digest = content_digest(body, body_sha256)
     text = base64.urlsafe_b64encode(nonce).decode().rstrip("=")
     parameters = (
         f'{_COVERED};created={created_at};expires={created_at + valid_seconds};nonce="{text}"'

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import httpx
+
+from asset_bridge.nodes.serve import bind
 
 SCRIPT = """
 import sys, time, resource
@@ -57,3 +60,12 @@ def test_a_node_listens_answers_and_stops(tmp_path: Path) -> None:
             process.kill()
             process.wait()
             (tmp_path / "stopped").unlink(missing_ok=True)
+
+
+def test_answers_do_not_wait_for_acknowledged_packets() -> None:
+    """An accepted connection knows that it is TCP, so that asyncio sets TCP_NODELAY (else each answer took 40 ms)."""
+    listener = bind("127.0.0.1", 0)
+    with listener, socket.create_connection(listener.getsockname()):
+        accepted, _address = listener.accept()
+        with accepted:
+            assert accepted.proto == socket.IPPROTO_TCP
