@@ -6,7 +6,6 @@ Does not promise: that records are true; the stories check signatures and proofs
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -19,18 +18,15 @@ from asset_bridge.chain.records import (
     DeliveryReceipt,
     DestroyedReceipt,
     FetchSignature,
-    Node,
-    Order,
     StorageReceipt,
 )
 from asset_bridge.errors import BridgeError, InputError, TamperedError, UnavailableError
 from asset_bridge.ipfs.gateway import MAX_BLOCK_BYTES, RAW_MEDIA_TYPE
 from asset_bridge.ipld.cid import Cid, verify_block
-from asset_bridge.trade.directory import Directory
 from asset_bridge.trade.evidence import OrderKey
 from asset_bridge.trade.ports import Progress
 from asset_bridge.transport.client import Peer
-from asset_bridge.transport.wire import bytes_of, from_json, hex_of, to_json
+from asset_bridge.transport.wire import bytes_of, from_json, hex_of, load_json, to_json
 
 _T = TypeVar("_T")
 RECEIPT_LENGTHS = {
@@ -223,23 +219,6 @@ class RemoteLight:
         return _checked(self._peer, lambda: from_json(Ack, answer, RECEIPT_LENGTHS))
 
 
-class HttpAcks:
-    """Where a TEE node gets its acks: light nodes of the registry, reached by their endpoint documents."""
-
-    def __init__(self, directory: Directory) -> None:
-        self._directory = directory
-
-    def acknowledge(self, node: Node, order_id: bytes, fetch: FetchSignature, receipt: DeliveryReceipt) -> Ack:
-        """Ask this light node to keep the receipt."""
-        return RemoteLight(self._directory.peer(node)).acknowledge(order_id, fetch, receipt)
-
-    def provider_ack(
-        self, _order: Order, _profile_digest: bytes, _receipt: DeliveryReceipt
-    ) -> tuple[bytes, Ack] | None:
-        """No provider runs an endpoint of its own yet (the agent will): the light nodes then."""
-        return None
-
-
 def fanout_json(fanout: Fanout) -> dict[str, Any]:
     """A fan-out on the wire."""
     return {
@@ -290,7 +269,7 @@ def _cfrag(answer: dict[str, Any]) -> tuple[bytes, DeliveryReceipt, tuple[Ack, .
 
 
 def _event(line: str) -> dict[str, object]:
-    event = json.loads(line.removeprefix("data: "))
+    event = load_json(line.removeprefix("data: ").encode())
     if not isinstance(event, dict):
         raise InputError("transport.json", "An event is not an object.")
     return event

@@ -6,13 +6,12 @@ is an account whose signature over this very request was verified and whose nonc
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from asset_bridge.errors import InputError
-from asset_bridge.transport.wire import bytes_of, integer_of
+from asset_bridge.transport.wire import bytes_of, integer_of, load_json
 
 JSON_BYTES = 65_536
 """Cap of a request body where the route names no other."""
@@ -97,8 +96,8 @@ class Route:
 def parse_object(body: bytes) -> dict[str, Any]:
     """One JSON object, strict. Raises InputError(transport.json)."""
     try:
-        obj = json.loads(body, object_pairs_hook=_unique, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
+        obj = load_json(body, object_pairs_hook=_unique, parse_constant=_no_constant)
+    except ValueError as error:
         raise InputError("transport.json", "The body is not one JSON object.") from error
     if not isinstance(obj, dict):
         raise InputError("transport.json", "The body is not one JSON object.")

@@ -19,6 +19,7 @@ import httpx
 
 from asset_bridge.errors import ACTORS, BY_HTTP_STATUS, BridgeError, InputError, UnavailableError
 from asset_bridge.transport.signing import NONCE_BYTES, AccountSigner, sign_request
+from asset_bridge.transport.wire import load_json
 
 ANSWER_BYTES = 1_048_576
 _CODE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*\.[a-z0-9]+(-[a-z0-9]+)*")
@@ -228,8 +229,8 @@ class Peer:
 
     def _object(self, content: bytes) -> dict[str, Any]:
         try:
-            obj = json.loads(content)
-        except (ValueError, RecursionError) as error:
+            obj = load_json(content)
+        except ValueError as error:
             raise self._bad_reply("it is not JSON") from error
         if not isinstance(obj, dict):
             raise self._bad_reply("it is not a JSON object")

@@ -8,11 +8,14 @@ Does not promise: that what it returns is true. A record from a peer is unverifi
 from __future__ import annotations
 
 import dataclasses
+import json
+import re
 import types
 import typing
 from collections.abc import Mapping
 from enum import Enum
 from functools import cache
+from itertools import accumulate
 from typing import Any, TypeVar
 
 from asset_bridge.errors import InputError
@@ -20,6 +23,21 @@ from asset_bridge.errors import InputError
 _SAFE_INTEGER = 2**53 - 1  # RFC 8259 §6
 _R = TypeVar("_R")
 _HEX = frozenset("0123456789abcdef")
+MAX_DEPTH = 32  # our deepest record has 6
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+_STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+_NO_BRACKETS = bytes(value for value in range(256) if value not in _STEP)
+
+
+def load_json(content: bytes, **options: Any) -> Any:
+    """json.loads of what a stranger sent. Raises ValueError, also for nesting deeper than MAX_DEPTH.
+
+    The depth is counted first: Python's own limit is a process-wide setting, libraries raise it, and then deep nesting overflows the stack.
+    """
+    brackets = _STRING.sub(b"", content).translate(None, _NO_BRACKETS)
+    if len(brackets) > MAX_DEPTH and max(accumulate(map(_STEP.__getitem__, brackets))) > MAX_DEPTH:
+        raise ValueError("nested too deeply")
+    return json.loads(content, **options)
 
 
 def hex_of(data: bytes) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from enum import IntEnum
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from asset_bridge.chain.records import Ack, DeliveryReceipt
 from asset_bridge.errors import BridgeError
 from asset_bridge.transport.tls import check_bind
-from asset_bridge.transport.wire import from_json, to_json
+from asset_bridge.transport.wire import from_json, load_json, to_json
 
 
 class Colour(IntEnum):
@@ -75,3 +76,26 @@ def test_plain_http_stays_on_the_machine() -> None:
         with pytest.raises(BridgeError) as caught:
             check_bind(host, has_tls=False, behind_proxy=False)
         assert caught.value.code == "transport.no-tls"
+
+
+def test_deep_nesting_is_refused_before_it_is_parsed() -> None:
+    """Also where a library raised Python's recursion limit, and where closing brackets hide in strings."""
+    deep = [
+        b"[" * 60_000,
+        b'{"a":' * 10_000,
+        b'["]",' * 10_000,
+        b'["\\"]",' * 10_000,
+        b"[" * 40 + b"]" * 40,
+        b'[[["' + b"[" * 60_000,
+    ]
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(100_000)
+    try:
+        for content in deep:
+            with pytest.raises(ValueError):
+                load_json(content)
+    finally:
+        sys.setrecursionlimit(limit)
+    assert load_json(b'["[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[", {"a": [1]}]')[1] == {"a": [1]}
+    assert load_json(b"[" * 32 + b"]" * 32) is not None
+    assert len(load_json(b"[" + b"[]," * 100 + b"{}]")) == 101
