@@ -1,27 +1,22 @@
 """One JSON-RPC endpoint over HTTP: bounded in time and size, hostile until checked.
 
 Source: spec/chain.md §2 (fault rows F7 and F8). Promises: a call returns a value or raises UnavailableError (down, slow, limits,
-nonsense) or Reverted (the contract said no); a reply over MAX_REPLY_BYTES is never read whole; no redirect is followed.
+nonsense) or Reverted (the contract said no); a reply over the bound below is never read whole; no redirect is followed.
 Does not promise: that the value is true. Shapes are checked by the `as_*` readers below, truth by agreement (endpoints.py).
 """
 
 from __future__ import annotations
 
-import sys
-import threading
+import itertools
+import json
 from typing import Any
 from urllib.parse import urlsplit
 
-import requests
-from web3 import HTTPProvider
-from web3.types import RPCEndpoint
+import httpx
 
 from asset_bridge.errors import InputError, TamperedError, UnavailableError
 
 MAX_REPLY_BYTES = 64 * 1024 * 1024  # a full range of logs with on-chain bodies stays far below
-# web3 imports py_ecc, which raises the interpreter's limit to 100,000; at that depth a peer's nested JSON would end the process
-# (the C stack overflows) instead of raising RecursionError.
-sys.setrecursionlimit(1000)
 _REVERT_CODES = (3, -32000, -32003, -32015)
 
 
@@ -46,25 +41,6 @@ class NodeRefusal(UnavailableError):
         self.reply = reply.lower()
 
 
-class _BoundedSession(requests.Session):
-    """A session that reads at most MAX_REPLY_BYTES and follows no redirect."""
-
-    def request(self, *args: Any, **kwargs: Any) -> requests.Response:
-        kwargs["stream"], kwargs["allow_redirects"] = True, False
-        response = super().request(*args, **kwargs)
-        if response.is_redirect:
-            response.close()
-            raise requests.TooManyRedirects
-        body = bytearray()
-        for piece in response.iter_content(1 << 16):
-            body += piece
-            if len(body) > MAX_REPLY_BYTES:
-                response.close()
-                raise requests.exceptions.ContentDecodingError
-        response._content = bytes(body)
-        return response
-
-
 class Endpoint:
     """One RPC endpoint. `name` is scheme, host and port only: a path or user part often holds an access key."""
 
@@ -74,24 +50,34 @@ class Endpoint:
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise InputError("chain.rpc-url", "A chain endpoint is an http:// or https:// address.")
         self.name = f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")
-        self._url, self._timeout_seconds = url, timeout_seconds
-        self._loopback = parts.hostname in ("127.0.0.1", "localhost", "::1")
-        self._local = threading.local()
+        loopback = parts.hostname in ("127.0.0.1", "localhost", "::1")
+        # A proxy of the environment never sees loopback traffic. The client may be shared between threads.
+        self._client = httpx.Client(timeout=timeout_seconds, trust_env=not loopback, follow_redirects=False)
+        self._url, self._ids = url, itertools.count(1)
 
-    def _provider(self) -> HTTPProvider:
-        # requests' sessions are not safe to share between threads, so each thread has its own
-        provider: HTTPProvider | None = getattr(self._local, "provider", None)
-        if provider is None:
-            session = _BoundedSession()
-            session.trust_env = not self._loopback  # a proxy of the environment never sees loopback traffic
-            provider = HTTPProvider(
-                self._url,
-                request_kwargs={"timeout": self._timeout_seconds},
-                session=session,
-                exception_retry_configuration=None,
-            )
-            self._local.provider = provider
-        return provider
+    def _post(self, body: object) -> Any:
+        """The parsed reply to one POST; at most MAX_REPLY_BYTES of it are ever read."""
+        content = json.dumps(body, separators=(",", ":")).encode()
+        reply = bytearray()
+        try:
+            with self._client.stream(
+                "POST", self._url, content=content, headers={"content-type": "application/json"}
+            ) as response:
+                if response.is_redirect:
+                    raise self.down("answers with a redirect")
+                for piece in response.iter_bytes(1 << 16):
+                    reply += piece
+                    if len(reply) > MAX_REPLY_BYTES:
+                        raise self.down("sends more than any answer needs")
+        except (httpx.HTTPError, OSError):
+            raise self.down("does not answer") from None
+        try:
+            return json.loads(bytes(reply))
+        except (ValueError, RecursionError):
+            raise self.down("does not speak JSON-RPC") from None
+
+    def _request(self, method: str, params: list[object]) -> dict[str, object]:
+        return {"jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": params}
 
     def down(self, what: str) -> UnavailableError:
         """The error for an endpoint that did not answer usably."""
@@ -118,12 +104,10 @@ class Endpoint:
             UnavailableError(chain.endpoint-down): no usable answer. UnavailableError(chain.endpoint-error): a JSON-RPC error.
             Reverted: the contract reverted.
         """
-        try:
-            reply: Any = self._provider().make_request(RPCEndpoint(method), list(params))
-        except (requests.RequestException, OSError):
-            raise self.down("does not answer") from None
-        except (ValueError, KeyError, TypeError, RecursionError):
-            raise self.down("does not speak JSON-RPC") from None
+        request = self._request(method, list(params))
+        reply = self._post(request)
+        if not isinstance(reply, dict) or reply.get("id") != request["id"]:
+            raise self.down("does not speak JSON-RPC")
         return self._result(reply)
 
     def batch(self, calls: list[tuple[str, list[object]]]) -> list[Any]:
@@ -132,15 +116,15 @@ class Endpoint:
             return []
         if len(calls) == 1:
             return [self.call(calls[0][0], *calls[0][1])]
-        try:
-            replies: Any = self._provider().make_batch_request([(RPCEndpoint(m), p) for m, p in calls])
-        except (requests.RequestException, OSError):
-            raise self.down("does not answer") from None
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            raise self.down("does not speak JSON-RPC") from None
+        requests = [self._request(method, params) for method, params in calls]
+        replies = self._post(requests)
         if not isinstance(replies, list) or len(replies) != len(calls):
             raise self.down("answered a batch with something else")
-        return [self._result(reply) for reply in replies]
+        by_id = {reply.get("id"): reply for reply in replies if isinstance(reply, dict)}
+        try:
+            return [self._result(by_id[request["id"]]) for request in requests]
+        except KeyError:
+            raise self.down("answered a batch with something else") from None
 
     def _result(self, reply: Any) -> Any:
         if not isinstance(reply, dict):
