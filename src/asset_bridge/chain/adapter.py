@@ -1,4 +1,4 @@
-"""The web3 adapter: the contracts on a real EVM chain, read through endpoints that are not trusted.
+"""The RPC adapter: the contracts on a real EVM chain, read through endpoints that are not trusted.
 
 Source: spec/chain.md §2, §3; design §6; fault rows F7–F9. Logs come from every endpoint that has the block and must be the same;
 the reader then checks each record against the contracts' words at the same block hash.

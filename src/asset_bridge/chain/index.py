@@ -42,7 +42,7 @@ _COLUMNS = "number, log_index, block_hash, timestamp, transaction_hash, contract
 
 
 class EventSource(Protocol):
-    """A chain that can be indexed (web3 adapter, twin)."""
+    """A chain that can be indexed (RPC adapter, twin)."""
 
     deployment: Deployment
 
