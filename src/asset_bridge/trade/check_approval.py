@@ -19,7 +19,7 @@ from asset_bridge.keys.file_key import check_pq_commit
 from asset_bridge.keys.hpke import open_kpq
 from asset_bridge.reencryption import HalfKey, PublishedShare, pre_payment_check
 from asset_bridge.trade.check_asset import check_order_id, checked_asset, container_id_of
-from asset_bridge.trade.desk import Desk, short
+from asset_bridge.trade.desk import Desk, layer, short
 from asset_bridge.trade.order_record import keys_of
 from asset_bridge.trade.publish import listing_context
 
@@ -58,22 +58,30 @@ def check_approval(desk: Desk, order: Order, at: At = At.FINAL) -> OpeningKeys:
     approval, listing = order.approval, asset.listing
     if approval is None:
         raise DefectError("trade.no-approval", "an approved order came without its approval", actor="nobody")
+    if not 2 <= approval.threshold <= len(approval.slots):  # the contract never takes such an approval
+        raise TamperedError(
+            "trade.threshold",
+            f"layer approval: {len(approval.slots)} shares with a threshold of {approval.threshold} cannot have been approved",
+            hint="use another chain endpoint and report this one",
+            actor="chain endpoint",
+        )
     container_id = container_id_of(asset)
-    slots = [
-        PublishedShare.from_fields(slot.kfrag_id, slot.u1, approval.precursor, slot.receiver_signature)
-        for slot in approval.slots
-    ]
-    half = pre_payment_check(
-        capsule=listing.capsule,
-        pk_a=listing.pk_a,
-        signer=listing.kfrag_signer,
-        w=listing.w,
-        proof=listing.w_proof,
-        context=listing_context(desk, asset.provider, container_id),
-        slots=slots,
-        threshold=approval.threshold,
-        receiving=keys.receiving,
-    )
+    with layer("approval"):
+        slots = [
+            PublishedShare.from_fields(slot.kfrag_id, slot.u1, approval.precursor, slot.receiver_signature)
+            for slot in approval.slots
+        ]
+        half = pre_payment_check(
+            capsule=listing.capsule,
+            pk_a=listing.pk_a,
+            signer=listing.kfrag_signer,
+            w=listing.w,
+            proof=listing.w_proof,
+            context=listing_context(desk, asset.provider, container_id),
+            slots=slots,
+            threshold=approval.threshold,
+            receiving=keys.receiving,
+        )
     try:
         k_pq = open_kpq(keys.hybrid, approval.sealed_kpq, order_id=order.order_id, pq_commit=listing.pq_commit)
     except TamperedError:
@@ -83,7 +91,8 @@ def check_approval(desk: Desk, order: Order, at: At = At.FINAL) -> OpeningKeys:
             hint="do not pay; ask the provider to approve again",
             actor="provider",
         ) from None
-    check_pq_commit(k_pq, container_id, listing.pq_commit)
+    with layer("approval"):
+        check_pq_commit(k_pq, container_id, listing.pq_commit)
     return OpeningKeys(asset, approval, half, k_pq)
 
 

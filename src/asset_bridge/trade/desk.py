@@ -6,12 +6,13 @@ Does not promise: that anything reached through it is honest.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from asset_bridge.chain.messages import Domain
 from asset_bridge.chain.records import At, Node, Order, OrderState
-from asset_bridge.errors import InputError, UnavailableError
+from asset_bridge.errors import InputError, RefusedError, TamperedError, UnavailableError
 from asset_bridge.ipfs.multi import MultiSource
 from asset_bridge.ipld.cid import RAW, Cid
 from asset_bridge.ipld.unixfs import body_cid
@@ -20,6 +21,17 @@ from asset_bridge.trade.ports import ChainAccount, ChainReader, LightNode, Progr
 from asset_bridge.vault.home import Vault
 
 FINAL_TRIES = 40
+
+
+@contextlib.contextmanager
+def layer(name: str) -> Iterator[None]:
+    """Put the layer's name in front of a refusal; class, code, hint and actor stay."""
+    try:
+        yield
+    except (TamperedError, RefusedError, UnavailableError) as error:
+        if error.message.startswith("layer "):
+            raise
+        raise type(error)(error.code, f"layer {name}: {error.message}", hint=error.hint, actor=error.actor) from None
 
 
 def no_progress(step: str, done_bytes: int, total_bytes: int) -> None:
@@ -62,7 +74,8 @@ class Desk:
 
     def public_document(self, digest: bytes) -> bytes:
         """A description, terms, profile or endpoint document: at most 1 MiB, hence one raw block."""
-        block = self.replicas.get_block(Cid(RAW, digest).to_bytes())
+        with layer("documents"):
+            block = self.replicas.get_block(Cid(RAW, digest).to_bytes())
         if len(block) > MAX_PUBLIC_BYTES:
             raise bad("a public document", "is too long")
         return block
@@ -71,7 +84,8 @@ class Desk:
         """A sealed form or reply."""
         if not 0 < length_bytes <= MAX_SEALED_BYTES:
             raise bad(what, "has an impossible length")
-        return self.replicas.fetch_bytes(body_cid(digest, length_bytes), length_bytes)
+        with layer("documents"):
+            return self.replicas.fetch_bytes(body_cid(digest, length_bytes), length_bytes)
 
     def final_order(self, order_id: bytes, *states: OrderState) -> Order:
         """The order at a finalized block, in one of `states`; waits while the chain's head is ahead of its final block.

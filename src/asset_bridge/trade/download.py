@@ -13,7 +13,7 @@ from asset_bridge.chain.records import Asset
 from asset_bridge.errors import BridgeError, TamperedError
 from asset_bridge.ipfs.multi import FetchReport
 from asset_bridge.ipld.unixfs import LEAF_BYTES, body_cid
-from asset_bridge.trade.desk import Desk
+from asset_bridge.trade.desk import Desk, layer
 from asset_bridge.vault.durable import write_private
 from asset_bridge.vault.files import require_free_space
 
@@ -62,11 +62,14 @@ def download_body(desk: Desk, asset: Asset, folder: Path, *, more_bytes: int = 0
         write_private(path, body)
         return Body(path, listing.body_length, None)
     try:
-        report = desk.replicas.fetch_file(
-            body_cid(listing.body_digest, listing.body_length), listing.body_length, path, progress=desk.progress
-        )
+        with layer("body"):
+            report = desk.replicas.fetch_file(
+                body_cid(listing.body_digest, listing.body_length), listing.body_length, path, progress=desk.progress
+            )
     except TamperedError as error:
-        raise _tampered("storage node", f"no replica serves the listed ciphertext: {error.message}") from None
+        raise _tampered(
+            "storage node", f"no replica serves the listed ciphertext: {error.message.removeprefix('layer body: ')}"
+        ) from None
     return Body(path, listing.body_length, report)
 
 

@@ -61,7 +61,7 @@ def fetch(desk: Desk, order_id: bytes, output: Path, bodies_folder: Path) -> Fet
     else:
         asset_id = desk.reader.asset_id_of(fragments.provider, fragments.listing)
         body = _download(desk, output, bodies_folder, fragments.listing.body_length, asset_id)
-    bad = body.report.bad if body.report is not None else ()
+    bad = desk.replicas.bad  # also who failed with a document, not only with the body
     provenance = provenance_of(
         desk,
         order_id,

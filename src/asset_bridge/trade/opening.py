@@ -6,23 +6,22 @@ Does not promise: that the content is what the description says.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from asset_bridge.chain.keys import address_bytes
-from asset_bridge.errors import InputError, RefusedError, TamperedError
+from asset_bridge.errors import InputError
 from asset_bridge.ipld.unixfs import FileDagBuilder, body_cid, leaf_count
 from asset_bridge.keys.file_key import file_key
 from asset_bridge.keys.secp256k1 import Point
 from asset_bridge.reencryption import Capsule, open_package
 from asset_bridge.sealing.open import Opener
 from asset_bridge.sealing.package import KeyPackage
-from asset_bridge.trade.desk import Desk
+from asset_bridge.trade.desk import Desk, layer
 from asset_bridge.trade.fragments import Fragments
 from asset_bridge.vault.files_opened import Written, write_members
 from asset_bridge.vault.files_sealed import SealedFile
@@ -38,17 +37,6 @@ class Opened:
     output: Path
     written: Written
     provenance: Mapping[str, Any]
-
-
-@contextlib.contextmanager
-def layer(name: str) -> Iterator[None]:
-    """Put the layer's name in front of a refusal; code, hint and actor stay."""
-    try:
-        yield
-    except (TamperedError, RefusedError) as error:
-        if error.message.startswith("layer "):
-            raise
-        raise type(error)(error.code, f"layer {name}: {error.message}", hint=error.hint, actor=error.actor) from None
 
 
 def open_key(fragments: Fragments) -> tuple[bytes, KeyPackage]:
