@@ -100,11 +100,16 @@ class Actor(ABC):
         asset = self._reader.asset(asset_id)
         card = packing.card_of(packing.key_parts(asset.listing))
         old, new = packing.offer_args(asset.offer, card), packing.offer_args(offer, card)
-        return self._transact("set_offer", "AssetLedger", "set_offer", (asset_id, old, new, b""), once=False)
+        return self._transact(
+            "set_offer", "AssetLedger", "set_offer", (asset_id, asset.provider, old, new, b""), once=False
+        )
 
     def retire(self, asset_id: bytes) -> Sent:
         """No new requests."""
-        return self._transact("retire", "AssetLedger", "retire", (asset_id, b""))
+        asset = self._reader.asset(asset_id)
+        offer = packing.offer_args(asset.offer, packing.card_of(packing.key_parts(asset.listing)))
+        args = (asset_id, asset.provider, packing.offer_hash(offer), b"")
+        return self._transact("retire", "AssetLedger", "retire", args)
 
     # ── Exchange: before payment ──
     def request(self, terms: RequestTerms) -> tuple[bytes, Sent]:
@@ -113,6 +118,7 @@ class Actor(ABC):
         offer = packing.offer_args(terms.offer, packing.card_of(packing.key_parts(asset.listing)))
         args = (
             terms.asset_id,
+            asset.provider,
             offer,
             terms.fetch_signer,
             terms.pk_b[0],
@@ -145,13 +151,13 @@ class Actor(ABC):
             approval.reply_length,
             b"",
         )
-        return self._transact("approve", "Exchange", "approve", args)
+        return self._transact("approve", "Grants", "approve", args)
 
     def deny(self, order_id: bytes, reply_digest: bytes, reply_length: int) -> Sent:
         """Say no."""
         facts = self._reader.facts(order_id)
         args = (order_id, facts.terms, facts.card, reply_digest, reply_length, b"")
-        return self._transact("deny", "Exchange", "deny", args)
+        return self._transact("deny", "Grants", "deny", args)
 
     def cancel(self, order_id: bytes) -> Sent:
         """Withdraw a request before payment."""
@@ -175,20 +181,28 @@ class Actor(ABC):
     def record_delivery(self, order_id: bytes, fetch: FetchSignature, receipts: Iterable[DeliveryReceipt]) -> Sent:
         """Record t receipts of one generation; this account is credited the recorder's fee."""
         facts, given = self._reader.facts(order_id), sorted(receipts, key=lambda r: r.slot)
-        rows = {(r.slot, r.node_id, r.epoch, r.kfrag_id) for r in given}
-        table, current = _table_for(facts, fetch.generation, rows)
-        packed = b"".join(
-            uint(r.slot, 1) + r.cfrag_digest + uint(r.block_number, 8) + r.block_hash + to_compact(r.signature)
-            for r in given
-        )
+        table = facts.table_of(fetch.generation)
+        packed, old_rows = b"", b""
+        for r in given:
+            row = facts.row_of(r.generation, r.slot, r.node_id, r.epoch)
+            if table is None or row is None or r.generation != fetch.generation:
+                raise _do_not_count_together()
+            old = row != table.rows[r.slot]
+            old_rows += row.pack() if old else b""
+            head = uint(r.slot | (0x80 if old else 0), 1) + r.cfrag_digest + uint(r.block_number, 8) + r.block_hash
+            packed += head + to_compact(r.signature)
+        if table is None:
+            raise _do_not_count_together()
         args = (
             order_id,
             facts.terms,
             facts.card,
-            table,
-            current,
+            table.pack(),
+            ZERO32 if table is facts.table else facts.table_hash,
+            facts.progress,
             to_compact(fetch.signature),
             packed,
+            old_rows,
             address_account(self.address),
         )
         return self._transact("record_delivery", "Exchange", "record_delivery", args)
@@ -208,7 +222,7 @@ class Actor(ABC):
         parts, receipt = packing.key_parts(listing), listing.receipt
         commitment = packing.key_commitment(parts.points, listing.pk_a, parts.signer)
         credits = packing.pack_credits(receipt.light_node_id, receipt.storage_node_ids)
-        args = (order_id, facts.terms, commitment, credits, facts.table_hash, facts.delivery, ZERO32, b"")
+        args = (order_id, facts.terms, commitment, credits, facts.table_hash, facts.progress, ZERO32, b"")
         return self._transact(verb, "Exchange", "settle", args)
 
     def agree_refund_signature(self, order_id: bytes) -> bytes:
@@ -225,7 +239,7 @@ class Actor(ABC):
     def agree_refund(self, order_id: bytes, provider_signature: bytes, consumer_signature: bytes) -> Sent:
         """Refund by agreement; an empty signature means that this account is that party."""
         facts = self._reader.facts(order_id)
-        args = (order_id, facts.terms, facts.card, facts.table_hash, facts.delivery_hash)
+        args = (order_id, facts.terms, facts.card, facts.table_hash, facts.progress_hash)
         return self._transact(
             "agree_refund", "Exchange", "agree_refund", (*args, provider_signature, consumer_signature)
         )
@@ -235,14 +249,17 @@ class Actor(ABC):
         facts = self._reader.facts(order_id)
         now = facts.terms.consumer == self.address
         return self._transact(
-            "refund", "Exchange", "refund", (order_id, facts.terms, facts.card, facts.table_hash, now)
+            "refund",
+            "Exchange",
+            "refund",
+            (order_id, facts.terms, facts.card, facts.table_hash, facts.progress_hash, now),
         )
 
     def revoke(self, order_id: bytes) -> Sent:
         """No further cfrag for this order."""
         facts = self._reader.facts(order_id)
-        args = (order_id, facts.terms, facts.card, facts.table_hash, facts.delivery_hash, b"")
-        return self._transact("revoke", "Exchange", "revoke", args)
+        args = (order_id, facts.terms, facts.card, facts.table_hash, facts.progress_hash, b"")
+        return self._transact("revoke", "Grants", "revoke", args)
 
     # ── Exchange: shares ──
     def reseal(self, order_id: bytes, slot: int, replacement: Approval, accept: AcceptSignature) -> Sent:
@@ -252,15 +269,15 @@ class Actor(ABC):
             raise InputError("chain.reseal-one-slot", "A reseal changes exactly one slot of an approved order.")
         (new,) = replacement.slots
         packed = new.node_id + uint(new.epoch, 8) + new.kem_key_digest
-        args = (order_id, facts.terms, facts.card, facts.table.pack(), facts.delivery_hash, slot, packed)
+        args = (order_id, facts.terms, facts.card, facts.table.pack(), facts.progress, slot, packed)
         rest = (_sealed_share(new), to_compact(accept.signature), b"")
-        return self._transact("reseal", "Exchange", "reseal", (*args, *rest))
+        return self._transact("reseal", "Grants", "reseal", (*args, *rest))
 
     def new_generation_signature(self, order_id: bytes, approval: Approval) -> bytes:
         """The consumer's consent to a new generation of a paid order."""
         values = (order_id, *_generation(approval))
         nonce = keccak(b"regenerate" + order_id + uint(approval.generation, 4))
-        return self.authority(self._reader.exchange_domain, "Regenerate", values, nonce)
+        return self.authority(self._reader.grants_domain, "Regenerate", values, nonce)
 
     def new_generation(
         self,
@@ -271,22 +288,22 @@ class Actor(ABC):
     ) -> Sent:
         """Replace all shares; a paid order needs the consumer's signature and the new nodes' accepts."""
         facts = self._reader.facts(order_id)
-        args = (order_id, facts.terms, self._parts(facts), facts.table_hash, facts.delivery_hash)
+        args = (order_id, facts.terms, self._parts(facts), facts.table_hash, facts.progress)
         rest = (*_generation(approval)[1:], pack_accepts(accepts), b"", consumer_signature)
-        return self._transact("new_generation", "Exchange", "regenerate", (*args, *rest))
+        return self._transact("new_generation", "Grants", "regenerate", (*args, *rest))
 
     def record_destroyed(self, order_id: bytes, destroyed: DestroyedReceipt) -> Sent:
         """Record a node's word that its key is gone."""
-        facts = self._reader.facts(order_id)
-        for table in reversed(facts.tables()):
-            row = table.rows[destroyed.slot] if destroyed.slot < len(table.rows) else None
-            known = row and (row.node_id, row.epoch, row.kem_key_digest)
-            if known == (destroyed.node_id, destroyed.epoch, destroyed.kem_key_digest):
-                current = ZERO32 if table is facts.table else facts.table_hash
-                args = (order_id, facts.terms, facts.card, table.pack(), current, facts.delivery_hash)
-                rest = (destroyed.slot, destroyed.reason, to_compact(destroyed.signature))
-                return self._transact("record_destroyed", "Exchange", "record_destroyed", (*args, *rest))
-        raise InputError("chain.no-such-slot", "The order has no slot with this node, epoch and key.")
+        facts, given = self._reader.facts(order_id), destroyed
+        table = facts.table_of(given.generation)
+        row = facts.row_of(given.generation, given.slot, given.node_id, given.epoch, given.kem_key_digest)
+        if table is None or row is None:
+            raise InputError("chain.no-such-slot", "The order has no slot with this node, epoch and key.")
+        old_row = b"" if row == table.rows[given.slot] else row.pack()
+        current = ZERO32 if table is facts.table else facts.table_hash
+        args = (order_id, facts.terms, facts.card, table.pack(), current, facts.progress_hash, given.slot)
+        rest = (old_row, given.reason, to_compact(given.signature))
+        return self._transact("record_destroyed", "Grants", "record_destroyed", (*args, *rest))
 
     # ── Exchange: money ──
     def open_balance(self, token: str, account: bytes | None = None) -> Sent | None:
@@ -397,14 +414,9 @@ def _generation(approval: Approval) -> tuple[object, ...]:
     return approval.generation, approval.threshold, approval.precursor, shares, sealed
 
 
-def _table_for(facts: OrderFacts, generation: int, rows: set[tuple[int, bytes, int, bytes]]) -> tuple[bytes, bytes]:
-    """(the table that all these receipts are of, zero or the current table's hash)."""
-    for table in reversed(facts.tables()):
-        known = {(i, r.node_id, r.epoch, r.kfrag_id) for i, r in enumerate(table.rows)}
-        if table.generation == generation and rows <= known:
-            return table.pack(), ZERO32 if table is facts.table else facts.table_hash
-    raise InputError(
+def _do_not_count_together() -> InputError:
+    return InputError(
         "chain.receipts-do-not-count-together",
-        "These receipts are not of one slot table that the order has had since it was paid.",
+        "These receipts are not of one generation of shares that the order has had since it was paid.",
         hint="collect receipts of the same generation",
     )

@@ -26,7 +26,7 @@ from asset_bridge.chain.records import At, BlockRef
 from asset_bridge.errors import BridgeError, InputError, TamperedError, UnavailableError
 
 BATCH_CALLS = 50
-READ_CONTRACTS = ("NodeRegistry", "AssetLedger", "Exchange")
+READ_CONTRACTS = CONTRACTS
 
 
 class RpcSource:

@@ -47,10 +47,11 @@ class Endpoints:
         timeout_seconds: float,
         max_head_age_seconds: int,
         clock: Callable[[], float],
+        single: bool = False,
     ) -> None:
         """Raises InputError(chain.one-endpoint) when fewer than two are given outside a development chain."""
         names = list(dict.fromkeys(urls))
-        if not names or (len(names) < 2 and not is_development(chain_id)):
+        if not names or (len(names) < 2 and not single and not is_development(chain_id)):
             raise InputError(
                 "chain.one-endpoint",
                 f"{len(names)} chain endpoint given; outside a development chain two different ones are needed.",

@@ -1,4 +1,4 @@
-"""From an order's events to everything that it is, and to the two words that the Exchange must then hold.
+"""From an order's events to everything that it is, and to the word that the Exchange must then hold.
 
 Source: spec/contracts.md §4, §6; spec/chain.md §3. Pure. Logs are only hints: `OrderFacts.core` is recomputed from them, and the
 reader compares it with the contract's word at the same block. What no word commits to (sealed blobs, the reply) verifies by itself
@@ -7,10 +7,9 @@ or is opened by the one it is sealed to.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-
-from eth_hash.auto import keccak
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from asset_bridge.chain import packing
 from asset_bridge.chain.abi import Event
@@ -19,7 +18,6 @@ from asset_bridge.chain.messages import (
     destroyed_digest,
     fetch_digest,
     from_compact,
-    receipt_digest,
     recover,
 )
 from asset_bridge.chain.packing import OfferArgs, Row, Table, TermsArgs, malformed
@@ -64,6 +62,7 @@ class OrderFacts:
     challenged: bool = False
     accepted: dict[int, bytes] = field(default_factory=dict)
     past_tables: list[Table] = field(default_factory=list)
+    old_rows: list[tuple[int, int, Row]] = field(default_factory=list)
     delivery: bytes = b""
     delivered: tuple[DeliveryReceipt, ...] = ()
     fetch: bytes = b""
@@ -80,18 +79,39 @@ class OrderFacts:
         return self.table.digest(self.terms.pk_b) if self.table else ZERO32
 
     @property
-    def delivery_hash(self) -> bytes:
-        """Zero before delivery."""
-        return keccak(self.delivery) if self.delivery else ZERO32
+    def progress(self) -> bytes:
+        """Empty before `pay`."""
+        if not self.paid_at:
+            return b""
+        ends_at = self.paid_at + packing.unpack_periods(self.terms.periods).access_seconds
+        return packing.Progress(sum(1 << slot for slot in self.accepted), ends_at, self.delivery).pack()
+
+    @property
+    def progress_hash(self) -> bytes:
+        """Zero before `pay`."""
+        return packing.progress_hash(self.progress)
 
     @property
     def core(self) -> bytes:
         """The word that the Exchange must hold."""
-        return packing.core(packing.basis(self.terms, self.card), self.table_hash, self.delivery_hash)
+        return packing.core(packing.basis(self.terms, self.card), self.table_hash, self.progress_hash)
 
-    def tables(self) -> list[Table]:
-        """Every table that is a valid preimage: those since `pay`, the current one last."""
-        return [*self.past_tables, *([self.table] if self.table else [])]
+    def table_of(self, generation: int) -> Table | None:
+        """The last table of a generation that counts: the current one, or that of an earlier generation since `pay`."""
+        tables = [*self.past_tables, *([self.table] if self.table else [])]
+        return next((table for table in tables if table.generation == generation), None)
+
+    def row_of(
+        self, generation: int, slot: int, node_id: bytes, epoch: int, kem_key_digest: bytes | None = None
+    ) -> Row | None:
+        """The row of a generation's slot that this node held: the one in the table, or one that a reseal replaced."""
+        table = self.table_of(generation)
+        rows = [row for g, s, row in self.old_rows if (g, s) == (generation, slot)]
+        rows += [table.rows[slot]] if table and slot < len(table.rows) else []
+        for row in reversed(rows):
+            if (row.node_id, row.epoch) == (node_id, epoch) and kem_key_digest in (None, row.kem_key_digest):
+                return row
+        return None
 
 
 def fold_order(exchange: Domain, events: Sequence[Event]) -> OrderFacts | None:
@@ -151,12 +171,14 @@ def _apply(exchange: Domain, facts: OrderFacts, event: Event) -> None:
     elif event.name == "Resealed":
         _resealed(facts, args["slot"], args["row"], args["sealed_share"])
     elif event.name == "Regenerated":
-        _keep(facts)
+        if facts.table is None:
+            raise malformed("an approval that is missing")
+        facts.past_tables += [facts.table] if facts.paid_at else []
         facts.table = Table.parse(args["table"])
         facts.sealed = unpack_slots(facts.table, args["sealed_shares"])
         facts.accepted = _accepted(facts, args["accepts"])
     elif event.name == "Delivered":
-        _delivered(exchange, facts, args["generation"], args["recorder"], args["fetch"], args["receipts"])
+        _delivered(exchange, facts, args)
         facts.delivered_at = at
     elif event.name == "Revoked":
         facts.revoked_at = at
@@ -164,14 +186,6 @@ def _apply(exchange: Domain, facts: OrderFacts, event: Event) -> None:
         facts.destroyed.append(_destroyed(exchange, facts, event))
     elif event.name == "ChallengeOpened":
         facts.challenged, facts.answer_by = True, args["answer_by"]
-
-
-def _keep(facts: OrderFacts) -> Table:
-    if facts.table is None:
-        raise malformed("an approval that is missing")
-    if facts.paid_at:
-        facts.past_tables.append(facts.table)
-    return facts.table
 
 
 def _accepted(facts: OrderFacts, accepts: bytes) -> dict[int, bytes]:
@@ -210,13 +224,15 @@ def _slot(row: Row, receiver_signature: bytes, rest: bytes) -> ApprovedSlot:
 
 
 def _resealed(facts: OrderFacts, slot: int, raw_row: bytes, sealed_share: bytes) -> None:
-    table, row = _keep(facts), Row.parse(raw_row)
-    if slot >= len(table.rows) or len(sealed_share) != packing.SEALED_SHARE_BYTES - 64:
+    table, row = facts.table, Row.parse(raw_row)
+    if table is None or slot >= len(table.rows) or len(sealed_share) != packing.SEALED_SHARE_BYTES - 64:
         raise malformed("a resealed share")
-    facts.table = replace(table, rows=(*table.rows[:slot], row, *table.rows[slot + 1 :]))
+    if facts.paid_at:
+        facts.old_rows.append((table.generation, slot, table.rows[slot]))
+        facts.accepted[slot] = row.node_id
+    facts.table = table.with_row(slot, row)
     new = _slot(row, facts.sealed[slot].receiver_signature, sealed_share)
     facts.sealed = (*facts.sealed[:slot], new, *facts.sealed[slot + 1 :])
-    facts.accepted[slot] = row.node_id
 
 
 def _is(address: str, digest: bytes, signature: bytes) -> bool:
@@ -226,64 +242,48 @@ def _is(address: str, digest: bytes, signature: bytes) -> bool:
         return False
 
 
-def _delivered(
-    exchange: Domain, facts: OrderFacts, generation: int, recorder: bytes, fetch: bytes, receipts: bytes
-) -> None:
-    if len(receipts) % packing.RECEIPT_BYTES:
+def _delivered(exchange: Domain, facts: OrderFacts, args: Mapping[str, Any]) -> None:
+    receipts, old_rows, size = args["receipts"], args["old_rows"], packing.RECEIPT_BYTES
+    table, digest = facts.table_of(args["generation"]), fetch_digest(exchange, facts.order_id, args["generation"])
+    if table is None or len(receipts) % size or len(old_rows) % packing.ROW_BYTES:
         raise malformed("the receipts of a delivery")
-    digest = fetch_digest(exchange, facts.order_id, generation)
-    for table in reversed(facts.tables()):  # the event does not say which table; the signatures do
-        found = unpack_receipts(table, digest, receipts) if table.generation == generation else []
-        if found and all(
-            _is(table.rows[r.slot].signing_address, receipt_digest(exchange, facts.order_id, r), r.signature)
-            for r in found
-        ):
-            facts.delivered, facts.fetch = tuple(found), from_compact(fetch)
-            facts.delivery = recorder + b"".join(r.node_id for r in found)
-            return
-    raise malformed("a delivery whose receipts fit no table")
-
-
-def unpack_receipts(table: Table, fetch: bytes, receipts: bytes) -> list[DeliveryReceipt]:
-    """The receipts of a delivery under one table; empty when a slot is not in it."""
-    found, size = [], packing.RECEIPT_BYTES
+    old = iter([old_rows[i : i + packing.ROW_BYTES] for i in range(0, len(old_rows), packing.ROW_BYTES)])
+    found = []
     for i in range(0, len(receipts), size):
-        raw = receipts[i : i + size]
-        if raw[0] >= len(table.rows):
-            return []
-        row = table.rows[raw[0]]
-        found.append(
-            DeliveryReceipt(
-                table.generation,
-                raw[0],
-                row.kfrag_id,
-                raw[1:33],
-                fetch,
-                int.from_bytes(raw[33:41], "big"),
-                raw[41:73],
-                row.node_id,
-                row.epoch,
-                from_compact(raw[73:]),
-            )
-        )
-    return found
+        raw, slot = receipts[i : i + size], receipts[i] & 0x7F
+        if slot >= len(table.rows):
+            raise malformed("the receipts of a delivery")
+        row = Row.parse(next(old, b"")) if raw[0] & 0x80 else table.rows[slot]
+        found.append(_receipt(table.generation, slot, row, digest, raw))
+    facts.delivered, facts.fetch = tuple(found), from_compact(args["fetch"])
+    facts.delivery = args["recorder"] + b"".join(r.node_id for r in found)
+
+
+def _receipt(generation: int, slot: int, row: Row, fetch: bytes, raw: bytes) -> DeliveryReceipt:
+    return DeliveryReceipt(
+        generation,
+        slot,
+        row.kfrag_id,
+        raw[1:33],
+        fetch,
+        int.from_bytes(raw[33:41], "big"),
+        raw[41:73],
+        row.node_id,
+        row.epoch,
+        from_compact(raw[73:]),
+    )
 
 
 def _destroyed(exchange: Domain, facts: OrderFacts, event: Event) -> DestroyedReceipt:
     args = event.args
-    for table in reversed(facts.tables()):
-        if table.generation != args["generation"] or args["slot"] >= len(table.rows):
-            continue
-        row = table.rows[args["slot"]]
+    generation, slot, table = args["generation"], args["slot"], facts.table_of(args["generation"])
+    rows = [row for g, s, row in facts.old_rows if (g, s) == (generation, slot)]
+    rows += [table.rows[slot]] if table and slot < len(table.rows) else []
+    for row in reversed(rows):  # the event does not say which row; the signature does
+        signature = from_compact(args["signature"])
         receipt = DestroyedReceipt(
-            table.generation,
-            args["slot"],
-            row.kem_key_digest,
-            row.node_id,
-            row.epoch,
-            args["reason"],
-            from_compact(args["signature"]),
+            generation, slot, row.kem_key_digest, row.node_id, row.epoch, args["reason"], signature
         )
-        if _is(row.signing_address, destroyed_digest(exchange, facts.order_id, receipt), receipt.signature):
+        if _is(row.signing_address, destroyed_digest(exchange, facts.order_id, receipt), signature):
             return receipt
-    raise malformed("a destroyed receipt that fits no table")
+    raise malformed("a destroyed receipt that fits no slot")

@@ -39,13 +39,14 @@ add_stake(bytes32)
 withdraw(bytes32)
 collect(address)
 hold(bytes32[],uint64[],uint256)
-slash(bytes32[],uint256,address)
+hold_for(address,bytes32[],uint64[],uint256)
+slash(address,bytes32[],uint256,address)
 list_vendor(uint8)
 remove_vendor(uint8)
 list_measurement(uint8,bytes32)
 remove_measurement(uint8,bytes32)
 remove_exchange(address)
-node(bytes32) -> address,uint8,uint64,address,uint8,bytes32,uint64,uint256,uint256,bool,bool
+node(bytes32) -> address,uint8,uint64,address,uint8,bytes32,uint64,uint64,uint256,bool,bool
 is_live(bytes32) -> bool
 operator_of(bytes32) -> address
 signing_key(bytes32,uint64) -> address
@@ -62,14 +63,14 @@ propose_change(address,address,address,address,bytes)
 cancel_change(address,bytes)
 apply_change(address,address,address,address)
 list_asset(address,bytes,bytes,bytes,bytes,bytes32,bytes32,uint64,bytes32,OfferTerms,bytes32,bytes,bytes,bytes) -> bytes32
-set_offer(bytes32,Offer,Offer,bytes)
-retire(bytes32,bytes)
+set_offer(bytes32,address,Offer,Offer,bytes)
+retire(bytes32,address,bytes32,bytes)
 hold(bytes32,uint256)
-quote(bytes32,bytes32,address) -> address
+quote(bytes32,address,bytes32,address) -> bool
 list_token(address)
 remove_token(address)
 close_exchange(address)
-asset(bytes32) -> address,uint8,uint256,bytes32
+asset(bytes32) -> bytes32,uint8,uint64
 key_commitment(address,bytes32) -> bytes32
 account(address) -> address,address,address,bytes32,uint256
 owner_of(address) -> address
@@ -82,33 +83,41 @@ registry() -> address
 """,
     "Exchange": _SIGNED
     + """
-request(bytes32,Offer,address,uint8,bytes32,bytes32,bytes32,uint64,bytes32,bytes) -> bytes32
-approve(bytes32,Terms,KeyParts,uint8,bytes,bytes,bytes,bytes,bytes32,uint64,bytes)
-deny(bytes32,Terms,bytes32,bytes32,uint64,bytes)
+request(bytes32,address,Offer,address,uint8,bytes32,bytes32,bytes32,uint64,bytes32,bytes) -> bytes32
 cancel(bytes32,Terms,bytes32,bytes32,bytes)
 expire(bytes32)
 pay(bytes32,Terms,bytes32,bytes,bytes,bytes,bytes)
-record_delivery(bytes32,Terms,bytes32,bytes,bytes32,bytes,bytes,bytes32)
+record_delivery(bytes32,Terms,bytes32,bytes,bytes32,bytes,bytes,bytes,bytes,bytes32)
 settle(bytes32,Terms,bytes32,bytes,bytes32,bytes,bytes32,bytes)
 agree_refund(bytes32,Terms,bytes32,bytes32,bytes32,bytes,bytes)
-refund(bytes32,Terms,bytes32,bytes32,bool)
-revoke(bytes32,Terms,bytes32,bytes32,bytes32,bytes)
-reseal(bytes32,Terms,bytes32,bytes,bytes32,uint8,bytes,bytes,bytes,bytes)
-regenerate(bytes32,Terms,KeyParts,bytes32,bytes32,uint8,bytes,bytes,bytes,bytes,bytes,bytes)
-record_destroyed(bytes32,Terms,bytes32,bytes,bytes32,bytes32,uint8,uint8,bytes)
+refund(bytes32,Terms,bytes32,bytes32,bytes32,bool)
 open_balance(address,bytes32)
 claim(address,bytes32,bytes)
+open_challenge(bytes32,Terms,bytes32,bytes32,bytes32) -> uint256
+close_challenge(bytes32,Terms,bytes32,bytes32,bytes32,bool)
 order(bytes32) -> bytes32,uint256
-past_table(bytes32,bytes32) -> bool
-balance(address,bytes32) -> uint256
-escrow(address) -> uint256
+past(bytes32,bytes32) -> bool
+balance_of(address,bytes32) -> uint256
 ledger() -> address
 registry() -> address
+grants() -> address
 challenges() -> address
 development() -> bool
 fees() -> uint256,uint256,uint256,uint256
 margin_seconds() -> uint256
 grace_seconds() -> uint256
+""",
+    "Grants": _SIGNED
+    + """
+approve(bytes32,Terms,KeyParts,uint8,bytes,bytes,bytes,bytes,bytes32,uint64,bytes)
+deny(bytes32,Terms,bytes32,bytes32,uint64,bytes)
+revoke(bytes32,Terms,bytes32,bytes32,bytes32,bytes)
+reseal(bytes32,Terms,bytes32,bytes,bytes,uint8,bytes,bytes,bytes,bytes)
+regenerate(bytes32,Terms,KeyParts,bytes32,bytes,uint8,bytes,bytes,bytes,bytes,bytes,bytes)
+record_destroyed(bytes32,Terms,bytes32,bytes,bytes32,bytes32,uint8,bytes,uint8,bytes)
+exchange() -> address
+ledger() -> address
+registry() -> address
 """,
 }
 
@@ -154,22 +163,25 @@ Retired(bytes32 *asset_id)
     "Exchange": """
 Requested(bytes32 *order_id, address *provider, address *consumer, bytes32 asset_id, Offer offer, address fetch_signer, uint8 pk_b_sign, \
 bytes32 pk_b_x, bytes32 hybrid_key, bytes32 form, uint64 form_length, bytes32 order_nonce)
-Approved(bytes32 *order_id, bytes table, bytes sealed_shares, bytes sealed_kpq, bytes32 reply, uint64 reply_length)
-Denied(bytes32 *order_id, bytes32 reply, uint64 reply_length)
 Cancelled(bytes32 *order_id)
 Expired(bytes32 *order_id)
 Paid(bytes32 *order_id, address payer, bytes accepts)
-Delivered(bytes32 *order_id, uint32 generation, bytes32 recorder, bytes fetch, bytes receipts)
+Delivered(bytes32 *order_id, uint32 generation, bytes32 recorder, bytes fetch, bytes receipts, bytes old_rows)
 Settled(bytes32 *order_id, bool accepted, bytes32[] accounts, uint256[] amounts)
 Refunded(bytes32 *order_id, uint256 amount, bool agreed)
+BalanceOpened(address *token, bytes32 *account)
+Claimed(address *token, bytes32 *account, address payee, uint256 amount)
+ChallengeOpened(bytes32 *order_id, uint256 answer_by)
+ChallengeClosed(bytes32 *order_id, bool met)
+NonceUsed(address *account, uint256 nonce)
+""",
+    "Grants": """
+Approved(bytes32 *order_id, bytes table, bytes sealed_shares, bytes sealed_kpq, bytes32 reply, uint64 reply_length)
+Denied(bytes32 *order_id, bytes32 reply, uint64 reply_length)
 Revoked(bytes32 *order_id, uint8 state)
 Resealed(bytes32 *order_id, uint8 slot, bytes row, bytes sealed_share, bytes accept)
 Regenerated(bytes32 *order_id, bytes table, bytes sealed_shares, bytes accepts)
 DestroyedRecorded(bytes32 *order_id, uint32 generation, uint8 slot, bytes32 *node_id, uint64 epoch, uint8 reason, bytes signature)
-BalanceOpened(address *token, bytes32 *account)
-Claimed(address *token, bytes32 *account, address *payee, uint256 amount)
-ChallengeOpened(bytes32 *order_id, uint256 answer_by)
-ChallengeClosed(bytes32 *order_id, bool met)
 NonceUsed(address *account, uint256 nonce)
 """,
 }

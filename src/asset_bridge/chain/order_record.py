@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from asset_bridge.chain import packing
 from asset_bridge.chain.fold import OrderFacts
-from asset_bridge.chain.packing import CHALLENGED, SERVING_STOPPED, WAS_PAID, Status
+from asset_bridge.chain.packing import ANSWERED, CHALLENGED, SERVING_STOPPED, WAS_PAID, Status
 from asset_bridge.chain.records import Approval, Order, OrderState, RequestTerms
 
 _ESCROWED = (OrderState.PAID, OrderState.DELIVERED, OrderState.REVOKED)
@@ -35,14 +35,16 @@ def order_record(facts: OrderFacts, status: Status) -> Order | None:
         pay_by=pay_by,
         deliver_by=deliver_by,
         windows_end=windows_end,
-        ends_at=status.ends_at,
+        ends_at=facts.paid_at + packing.unpack_periods(facts.terms.periods).access_seconds if facts.paid_at else 0,
         approval=_approval(facts),
         accepted=tuple(sorted(facts.accepted.items())),
         delivered_receipts=facts.delivered,
         destroyed=tuple(facts.destroyed),
         serving_stopped=bool(status.flags & SERVING_STOPPED),
-        challenged=bool(status.flags & CHALLENGED),
+        challenged=status.flags & (CHALLENGED | ANSWERED) == CHALLENGED,
         escrow_wei=facts.terms.price if escrowed else 0,
+        reply_digest=facts.reply[0],
+        reply_length=facts.reply[1],
     )
 
 
@@ -69,15 +71,9 @@ def _deadlines(facts: OrderFacts, status: Status, state: OrderState) -> tuple[in
 
 
 def _fits(facts: OrderFacts, status: Status) -> bool:
-    table = facts.table
-    counts = (table.generation, table.threshold, len(table.rows)) if table else (0, 0, 0)
-    if (status.generation, status.threshold, status.shares) != counts:
+    if status.generation != (facts.table.generation if facts.table else 0):
         return False
-    if bool(status.flags & WAS_PAID) != bool(facts.paid_at):
-        return False
-    if facts.paid_at and status.accepted != sum(1 << slot for slot in facts.accepted):
-        return False
-    return status.delivered == sum(1 << receipt.slot for receipt in facts.delivered)
+    return bool(status.flags & WAS_PAID) == bool(facts.paid_at)
 
 
 def _terms(facts: OrderFacts) -> RequestTerms:

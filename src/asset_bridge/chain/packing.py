@@ -6,7 +6,7 @@ Source: spec/contracts.md §3 and §4, byte by byte. Pure. Used by the reader (t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from coincurve import PublicKey
@@ -15,7 +15,7 @@ from eth_hash.auto import keccak
 
 from asset_bridge.chain.keys import address_bytes, checksum_address
 from asset_bridge.chain.messages import from_compact, to_compact
-from asset_bridge.chain.records import Listing, NodeEpoch, Offer, Periods, StorageReceipt, Vendor
+from asset_bridge.chain.records import ZERO32, Listing, NodeEpoch, Offer, Periods, StorageReceipt, Vendor
 from asset_bridge.errors import TamperedError
 
 ROW_BYTES = 157
@@ -289,9 +289,18 @@ class Table:
         rows = tuple(Row.parse(body[i : i + ROW_BYTES]) for i in range(0, len(body), ROW_BYTES))
         return cls(raw[0], int.from_bytes(raw[1:5], "big"), raw[5:38], rows)
 
+    def with_row(self, slot: int, row: Row) -> Table:
+        """The table after a reseal of `slot`."""
+        return replace(self, rows=(*self.rows[:slot], row, *self.rows[slot + 1 :]))
+
     def digest(self, pk_b: bytes) -> bytes:
         """table_hash."""
         return keccak(pk_b + self.pack())
+
+
+def row_hash(generation: int, slot: int, row: Row) -> bytes:
+    """Under what a row that was replaced after payment is remembered."""
+    return keccak(uint(generation, 4) + uint(slot, 1) + row.pack())
 
 
 def basis(terms: TermsArgs, card_digest: bytes) -> bytes:
@@ -300,9 +309,14 @@ def basis(terms: TermsArgs, card_digest: bytes) -> bytes:
     return keccak(encode([kinds], [tuple(terms)]) + card_digest)
 
 
-def core(basis_digest: bytes, table_hash: bytes, delivery_hash: bytes) -> bytes:
-    """The word that commits to everything an order is."""
-    return keccak(basis_digest + table_hash + delivery_hash)
+def core(basis_digest: bytes, table_hash: bytes, progress_hash: bytes) -> bytes:
+    """What an order's word commits to besides its status: 192 bits, the low 64 are zero."""
+    return keccak(basis_digest + table_hash + progress_hash)[:24] + bytes(8)
+
+
+def binding(provider: str, offer_digest: bytes) -> bytes:
+    """What an asset's word commits to: provider and present offer, 216 bits, the low 40 are zero."""
+    return keccak(encode(["address", "bytes32"], [provider, offer_digest]))[:27] + bytes(5)
 
 
 def address_account(address: str) -> bytes:
@@ -312,41 +326,50 @@ def address_account(address: str) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The packed status word (spec/contracts.md §4)."""
+    """The packed status of an order (spec/contracts.md §4)."""
 
     state: int = 0
     flags: int = 0
     generation: int = 0
-    threshold: int = 0
-    shares: int = 0
-    accepted: int = 0
-    delivered: int = 0
     destroyed: int = 0
     deadline: int = 0
-    ends_at: int = 0
 
     def pack(self) -> int:
-        """The word."""
-        return (
-            self.state
-            | self.flags << 8
-            | self.generation << 16
-            | self.threshold << 48
-            | self.shares << 56
-            | self.accepted << 64
-            | self.delivered << 80
-            | self.destroyed << 96
-            | self.deadline << 112
-            | self.ends_at << 152
-        )
+        """64 bits."""
+        return self.state | self.flags << 4 | self.generation << 9 | self.destroyed << 16 | self.deadline << 32
 
     @classmethod
     def parse(cls, word: int) -> Status:
         """The inverse of `pack`."""
-        if word >> 192:
+        if word >> 64:
             raise malformed("the status of an order")
-        widths = ((0, 8), (8, 8), (16, 32), (48, 8), (56, 8), (64, 16), (80, 16), (96, 16), (112, 40), (152, 40))
-        return cls(*(word >> shift & (1 << width) - 1 for shift, width in widths))
+        return cls(*(word >> shift & (1 << width) - 1 for shift, width in ((0, 4), (4, 5), (9, 7), (16, 16), (32, 32))))
 
 
 CHALLENGED, ANSWERED, SERVING_STOPPED, DISPUTED, WAS_PAID = 1, 2, 4, 8, 16
+MAX_GENERATION = 127
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What became of an order since `pay`: who accepted, until when it is served, who delivered."""
+
+    accepted: int
+    ends_at: int
+    delivery: bytes = b""
+
+    def pack(self) -> bytes:
+        """7 bytes, and 32 more for the recorder and each node once it is delivered."""
+        return uint(self.accepted, 2) + uint(self.ends_at, 5) + self.delivery
+
+    @classmethod
+    def parse(cls, raw: bytes) -> Progress:
+        """The inverse of `pack`."""
+        if len(raw) < 7 or (len(raw) - 7) % 32:
+            raise malformed("the progress of an order")
+        return cls(int.from_bytes(raw[:2], "big"), int.from_bytes(raw[2:7], "big"), raw[7:])
+
+
+def progress_hash(progress: bytes) -> bytes:
+    """Zero before `pay`."""
+    return keccak(progress) if progress else ZERO32

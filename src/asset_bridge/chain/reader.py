@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 from asset_bridge.chain import ids, packing
@@ -76,6 +77,7 @@ class Reader:
         deployment = source.deployment
         self.exchange_domain = Domain(deployment.chain_id, deployment.exchange)
         self.ledger_domain = Domain(deployment.chain_id, deployment.ledger)
+        self.grants_domain = Domain(deployment.chain_id, deployment.grants)
         self.registry_domain = Domain(deployment.chain_id, deployment.registry)
         self._constants: dict[str, Any] = {}
 
@@ -129,23 +131,22 @@ class Reader:
         answers = self.source.calls([("AssetLedger", "asset", (a,)) for a in asset_ids], block, at)
         return [self._asset(a, answer, block) for a, answer in zip(asset_ids, answers, strict=True)]
 
-    def _asset(self, asset_id: bytes, answer: tuple[str, int, int, bytes], block: BlockRef) -> Asset:
-        provider, state, busy_until, offer_hash = answer
+    def _asset(self, asset_id: bytes, answer: tuple[bytes, int, int], block: BlockRef) -> Asset:
+        binding, state, busy_until = answer
         events = self.source.find(ASSET_EVENTS, block, asset_id=asset_id)
         if state == 0 and not events:
             raise not_found("asset", asset_id)
         if state == 0 or not events or events[0].name != "Listed":
             raise self.source.lying("an asset's listing and its state contradict each other")
-        listed, offer = events[0], events[0].args["offer"]
+        listed, offer, provider = events[0], events[0].args["offer"], events[0].args["provider"]
         bodies = [e.args["body"] for e in events if e.name == "BodySaved"]
         for event in events:
             offer = event.args["offer"] if event.name == "OfferSet" else offer
         listing = listing_record(listed, bodies[0] if bodies else b"")
         good = (
             ids.asset_id(self.chain_id, self.ledger, provider, listing) == asset_id
-            and listed.args["provider"] == provider
             and packing.pack_keys(listing) == listed.args["keys"]
-            and packing.offer_hash(offer) == offer_hash
+            and packing.binding(provider, packing.offer_hash(offer)) == binding
             and offer.card == listed.args["offer"].card == packing.card_of(packing.key_parts(listing))
             and (
                 not bodies
@@ -163,9 +164,12 @@ class Reader:
         block = self.block(at)
         events = self.source.find({"ProfileSet"}, block, provider=provider)
         (answer,) = self.source.calls([("AssetLedger", "account", (provider,))], block, at)
-        if answer[0] == ZERO_ADDRESS and not events:
+        payee = answer[
+            1
+        ]  # the owner is the account itself until it changes, so only the payee tells whether there is a profile
+        if payee == ZERO_ADDRESS and not events:
             return None
-        if answer[0] == ZERO_ADDRESS or not events:
+        if payee == ZERO_ADDRESS or not events:
             raise self.source.lying("a provider's profile and its account contradict each other")
         return Profile(provider, events[-1].args["profile"], answer[1], answer[2])
 
@@ -247,7 +251,8 @@ class Reader:
         if operator == ZERO_ADDRESS or not started or events[0].name != "NodeRegistered":
             raise self.source.lying("a node's registration and its state contradict each other")
         try:
-            epochs = tuple(packing.epoch_record(a["epoch"], epoch_args(a)) for a in started)
+            by_number = {a["epoch"]: packing.epoch_record(a["epoch"], epoch_args(a)) for a in started}
+            epochs = tuple(by_number.values())
             node_kind = NodeKind(kind)
         except (TamperedError, ValueError):
             raise self.source.lying("a node of an unknown kind or vendor") from None
@@ -256,8 +261,8 @@ class Reader:
             ids.node_id(operator, events[0].args["salt"]) == node_id
             and events[0].args["kind"] == kind
             and [e.epoch for e in epochs] == list(range(1, number + 1))
-            and (now.signing_address, int(now.vendor), now.measurement_id, now.expires_at)
-            == (key, vendor, measurement, expires_at)
+            and (now.signing_address, int(now.vendor), now.measurement_id) == (key, vendor, measurement)
+            and expires_at in (now.expires_at, 0)  # zero ends a node that was withdrawn or slashed
         )
         if not good:
             raise self.source.lying("a node's epochs are not those that the contract holds")
@@ -268,7 +273,7 @@ class Reader:
             operator,
             last["endpoint"],
             last["endpoint_length"],
-            now,
+            replace(now, expires_at=expires_at),
             epochs,
             live,
             stake,
@@ -287,7 +292,7 @@ class Reader:
     def credit_wei(self, account: bytes, token: str = ZERO_ADDRESS) -> int:
         """What a bytes32 account (address or node_id) can claim."""
         block = self.block()
-        (amount,) = self.source.calls([("Exchange", "balance", (token, account))], block, At.HEAD)
+        (amount,) = self.source.calls([("Exchange", "balance_of", (token, account))], block, At.HEAD)
         return int(amount)
 
     def _constant(self, contract: str, name: str) -> Any:

@@ -251,7 +251,7 @@ class DestroyedReceipt:
 class Order:
     """An order with all that its events carried. Deadlines are absolute, 0 where not yet fixed.
 
-    `slot_tables` holds every table the order had since `pay` (preimages for receipts); `approval` is the current one.
+    `approval` is the current one, with what a reseal or a new generation changed; `reply_…` that of the approval or denial.
     `accepted` names (slot → node_id) of the `Accept` signatures given to `pay` or to a later reseal.
     """
 
@@ -273,6 +273,8 @@ class Order:
     serving_stopped: bool
     challenged: bool
     escrow_wei: int
+    reply_digest: bytes = ZERO32
+    reply_length: int = 0
 
 
 @dataclass(frozen=True, slots=True)

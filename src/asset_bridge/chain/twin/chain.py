@@ -20,8 +20,9 @@ from asset_bridge.chain.network import CONTRACTS, DEVELOPMENT_FINALITY_DEPTH, De
 from asset_bridge.chain.packing import pack_periods
 from asset_bridge.chain.reader import Call, Reader
 from asset_bridge.chain.reasons import refused
-from asset_bridge.chain.records import At, BlockRef, Sent
+from asset_bridge.chain.records import ZERO_ADDRESS, At, BlockRef, Sent
 from asset_bridge.chain.twin.exchange import Exchange
+from asset_bridge.chain.twin.grants import Grants
 from asset_bridge.chain.twin.ledger import AssetLedger
 from asset_bridge.chain.twin.registry import NodeRegistry
 from asset_bridge.chain.twin.world import Contract, ContractRevert, Message, Snapshot, World
@@ -77,40 +78,34 @@ class ChainTwin(Reader):
         given = addresses or {name: checksum_address(keccak(name.encode())[12:]) for name in names}
         deployment = Deployment(
             chain_id=chain_id,
-            registry=given["NodeRegistry"],
-            ledger=given["AssetLedger"],
-            exchange=given["Exchange"],
-            challenges=given["Challenges"],
-            verifier=given["ReencryptionVerifier"],
+            addresses=given,
             code_hashes={name: keccak(b"twin " + name.encode()) for name in names},
             deployed_block=0,
         )
         self.world = World(chain_id, given)
         registry = NodeRegistry(self.world)
         ledger = AssetLedger(self.world, registry)
-        self.contracts: dict[str, Contract] = {
-            "NodeRegistry": registry,
-            "AssetLedger": ledger,
-            "Exchange": Exchange(self.world, ledger, registry),
-        }
+        exchange = Exchange(self.world, ledger, registry)
+        grants = Grants(self.world, exchange)
+        self.contracts: dict[str, Contract] = {c.NAME: c for c in (registry, ledger, exchange, grants)}
         self._now_at, self._serial, self._forks = now_at, 0, 0
         self._done: dict[tuple[object, ...], Sent] = {}
         self._blocks: list[Block] = []
-        self._construct(registry, ledger, now_at)
+        self._construct(registry, ledger, exchange, now_at)
         self._seal([])
         super().__init__(TwinSource(self, deployment))
 
-    def _construct(self, registry: NodeRegistry, ledger: AssetLedger, now_at: int) -> None:
+    def _construct(self, registry: NodeRegistry, ledger: AssetLedger, exchange: Exchange, now_at: int) -> None:
         c = self.config
         minimum = pack_periods(c.minimum_periods)
         registry.construct(
             now_at, c.governor, c.development, c.minimum_stake_wei, c.delay_seconds, c.vendors, c.measurements
         )
         ledger.construct(now_at, c.governor, c.development, c.delay_seconds, c.change_seconds, minimum, c.tokens)
-        exchange = self.contracts["Exchange"]
-        assert isinstance(exchange, Exchange)
         fees = (c.fee_tee, c.fee_recorder, c.fee_light, c.fee_storage)
-        exchange.construct(self.world.addresses["Challenges"], c.development, fees, c.margin_seconds, c.grace_seconds)
+        exchange.construct(
+            self.world.addresses["Grants"], ZERO_ADDRESS, c.development, fees, c.margin_seconds, c.grace_seconds
+        )
         governor = Message(c.governor, 0, now_at, 0)
         ledger.list_exchange(governor, exchange.address)
         registry.list_exchange(governor, exchange.address)

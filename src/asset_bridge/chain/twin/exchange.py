@@ -11,19 +11,24 @@ from eth_hash.auto import keccak
 from asset_bridge.chain import ids, packing
 from asset_bridge.chain.messages import fetch_digest, receipt_digest
 from asset_bridge.chain.packing import (
+    ANSWERED,
+    CHALLENGED,
     SERVING_STOPPED,
     WAS_PAID,
-    KeyParts,
     OfferArgs,
+    Progress,
+    Row,
     Status,
     Table,
     TermsArgs,
     address_account,
 )
 from asset_bridge.chain.records import ZERO32, ZERO_ADDRESS, DeliveryReceipt, OrderState
-from asset_bridge.chain.twin.after import HELD, AfterPayment
-from asset_bridge.chain.twin.orders import with_bit
-from asset_bridge.chain.twin.world import Message
+from asset_bridge.chain.twin.money import Money
+from asset_bridge.chain.twin.orders import bitmap
+from asset_bridge.chain.twin.world import Message, zero
+
+OLD_ROW_BIT = 0x80
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +41,21 @@ class Fees:
     storage_nodes: int
 
 
-class Exchange(AfterPayment):
+class Exchange(Money):
     """The model of contracts/Exchange.vy."""
 
     def construct(
-        self, challenges: str, development: bool, fees: Sequence[int], margin_seconds: int, grace_seconds: int
+        self,
+        grants: str,
+        challenges: str,
+        development: bool,
+        fees: Sequence[int],
+        margin_seconds: int,
+        grace_seconds: int,
     ) -> None:
         """The constructor."""
         self.table("fixed").update(
+            grants=grants,
             challenges=challenges,
             development=development,
             fees=Fees(*fees),
@@ -51,11 +63,15 @@ class Exchange(AfterPayment):
             grace_seconds=grace_seconds,
         )
 
-    # ── request, approve ──
+    def _consumer(self, message: Message, authority: bytes, terms: TermsArgs, kind: str, *values: object) -> None:
+        self.check(self.authorised(message, authority, kind, *values) == terms.consumer, "not the consumer")
+
+    # ── request to payment ──
     def request(
         self,
         message: Message,
         asset_id: bytes,
+        provider: str,
         offer: OfferArgs,
         fetch_signer: str,
         pk_b_sign: int,
@@ -69,16 +85,17 @@ class Exchange(AfterPayment):
         """A consumer asks, at exactly the listing's offer."""
         offer = OfferArgs(*offer)
         consumer = self.actor(message, authority)
-        self.check(pk_b_sign in (2, 3), "receiving key")
+        self.check(pk_b_sign in (2, 3), "malformed receiving key")
         self.check(fetch_signer != ZERO_ADDRESS, "fetch signer is zero")
+        pk_b = bytes([pk_b_sign]) + pk_b_x
+        order_id = self._order_id(asset_id, consumer, pk_b, hybrid_key, form, offer, order_nonce)
+        self.consume(message, authority, "Request", order_id, fetch_signer, offer.periods, offer.card, form_length)
+        self.check(self.status_of(order_id).state == OrderState.NONE, "order exists")
         inner = replace(message, sender=self.address)
-        provider = self.ledger.quote(inner, asset_id, packing.offer_hash(offer), offer.token)
+        self.ledger.quote(inner, asset_id, provider, packing.offer_hash(offer), offer.token)
         terms = TermsArgs(
             asset_id, provider, consumer, fetch_signer, offer.token, offer.price, offer.periods, pk_b_sign, pk_b_x
         )
-        order_id = self._order_id(terms, hybrid_key, form, offer.terms, order_nonce)
-        self.consume(message, authority, "Request", order_id, fetch_signer, offer.periods, offer.card, form_length)
-        self.check(self.words(order_id).status.state == OrderState.NONE, "order exists")
         deadline = message.now_at + packing.unpack_periods(offer.periods).approve_seconds
         core = packing.core(packing.basis(terms, offer.card), ZERO32, ZERO32)
         self.store(order_id, Status(state=OrderState.REQUESTED, deadline=deadline), core)
@@ -100,92 +117,39 @@ class Exchange(AfterPayment):
         return order_id
 
     def _order_id(
-        self, terms: TermsArgs, hybrid_key: bytes, form: bytes, terms_digest: bytes, order_nonce: bytes
+        self,
+        asset_id: bytes,
+        consumer: str,
+        pk_b: bytes,
+        hybrid_key: bytes,
+        form: bytes,
+        offer: OfferArgs,
+        nonce: bytes,
     ) -> bytes:
         kinds = ["string", "uint256", "address", "bytes32", "address", "bytes", "bytes32", "bytes32", "bytes32"]
-        values = [ids.ORDER_LABEL, self.world.chain_id, self.address, terms.asset_id, terms.consumer, terms.pk_b]
-        values += [hybrid_key, form, terms_digest, terms.token, terms.price, order_nonce]
+        values = [ids.ORDER_LABEL, self.world.chain_id, self.address, asset_id, consumer, pk_b, hybrid_key, form]
+        values += [offer.terms, offer.token, offer.price, nonce]
         return keccak(encode([*kinds, "address", "uint256", "bytes32"], values))
-
-    def approve(
-        self,
-        message: Message,
-        order_id: bytes,
-        terms: TermsArgs,
-        parts: KeyParts,
-        threshold: int,
-        precursor: bytes,
-        shares: bytes,
-        sealed_shares: bytes,
-        sealed_kpq: bytes,
-        reply: bytes,
-        reply_length: int,
-        authority: bytes,
-    ) -> None:
-        """The provider hands out shares, each sealed to one node."""
-        terms, parts = TermsArgs(*terms), KeyParts(*parts)
-        card = packing.card_of(parts)
-        status = self.load(order_id, terms, card)
-        values = (1, threshold, precursor, shares, sealed_shares, sealed_kpq, reply, reply_length)
-        self.owner(message, authority, terms, "Approve", order_id, *values)
-        self.state_is(status, OrderState.REQUESTED)
-        self.check(message.now_at < status.deadline, "too late")
-        table = self.make_table(message, order_id, parts, terms.pk_b, 1, threshold, precursor, shares, sealed_shares)
-        core = packing.core(packing.basis(terms, card), table.digest(terms.pk_b), ZERO32)
-        deadline = message.now_at + packing.unpack_periods(terms.periods).pay_seconds
-        new = Status(
-            state=OrderState.APPROVED, generation=1, threshold=threshold, shares=len(table.rows), deadline=deadline
-        )
-        self.store(order_id, new, core)
-        self.log(
-            "Approved",
-            order_id=order_id,
-            table=table.pack(),
-            sealed_shares=sealed_shares,
-            sealed_kpq=sealed_kpq,
-            reply=reply,
-            reply_length=reply_length,
-        )
-
-    def deny(
-        self,
-        message: Message,
-        order_id: bytes,
-        terms: TermsArgs,
-        card: bytes,
-        reply: bytes,
-        reply_length: int,
-        authority: bytes,
-    ) -> None:
-        """The provider says no."""
-        terms = TermsArgs(*terms)
-        status = self.load(order_id, terms, card)
-        self.owner(message, authority, terms, "Deny", order_id, reply, reply_length)
-        self.state_is(status, OrderState.REQUESTED)
-        self.check(message.now_at < status.deadline, "too late")
-        self.store(order_id, replace(status, state=OrderState.DENIED, deadline=0))
-        self.log("Denied", order_id=order_id, reply=reply, reply_length=reply_length)
 
     def cancel(
         self, message: Message, order_id: bytes, terms: TermsArgs, card: bytes, table_hash: bytes, authority: bytes
     ) -> None:
         """The consumer withdraws before payment."""
         terms = TermsArgs(*terms)
-        status = self.load(order_id, terms, card, table_hash)
-        self.consumer(message, authority, terms, "Cancel", order_id)
-        self.state_is(status, OrderState.REQUESTED, OrderState.APPROVED)
+        states = (OrderState.REQUESTED, OrderState.APPROVED)
+        status = self.read(order_id, terms, card, table_hash, ZERO32, *states)
+        self._consumer(message, authority, terms, "Cancel", order_id)
         self.store(order_id, replace(status, state=OrderState.CANCELLED, deadline=0))
         self.log("Cancelled", order_id=order_id)
 
     def expire(self, message: Message, order_id: bytes) -> None:
         """Anyone, once the period is over."""
-        status = self.words(order_id).status
+        status = self.status_of(order_id)
         self.state_is(status, OrderState.REQUESTED, OrderState.APPROVED)
-        self.check(message.now_at >= status.deadline, "too early")
+        self.check(message.now_at >= status.deadline, "deadline is not reached")
         self.store(order_id, replace(status, state=OrderState.EXPIRED, deadline=0))
         self.log("Expired", order_id=order_id)
 
-    # ── pay, deliver ──
     def pay(
         self,
         message: Message,
@@ -199,33 +163,30 @@ class Exchange(AfterPayment):
     ) -> None:
         """The price goes into escrow."""
         terms = TermsArgs(*terms)
-        rows = self.parse_table(table)
         digest = keccak(terms.pk_b + table)
-        status = self.load(order_id, terms, card, digest)
-        self.consumer(message, authority, terms, "Pay", order_id, terms.token, terms.price, digest)
-        self.state_is(status, OrderState.APPROVED)
-        self.check(message.now_at < status.deadline, "too late")
-        slots = self.accepted_slots(order_id, rows, accepts, at_least=rows.threshold)
+        status = self.read(order_id, terms, card, digest, ZERO32, OrderState.APPROVED)
+        self.before_deadline(message, status)
+        self._consumer(message, authority, terms, "Pay", order_id, terms.token, terms.price, digest)
+        parsed = self.parse_table(table)
+        slots = self.take_accepts(order_id, parsed, accepts)
         periods = packing.unpack_periods(terms.periods)
-        until = (
-            message.now_at + periods.deliver_seconds + self.grace() + periods.window_seconds + periods.answer_seconds
-        )
-        self.bind(message, terms.asset_id, [rows.rows[s] for s in slots], until)
-        self.take(message, terms.consumer, terms.token, terms.price)
-        accepted = 0
-        for slot in slots:
-            accepted = with_bit(accepted, slot)
+        deliver_by = message.now_at + periods.deliver_seconds
         new = replace(
             status,
             state=OrderState.PAID,
             flags=status.flags | WAS_PAID,
-            accepted=accepted,
-            deadline=message.now_at + periods.deliver_seconds,
-            ends_at=message.now_at + periods.access_seconds,
+            deadline=deliver_by,
         )
-        self.store(order_id, new)
+        progress = Progress(bitmap(slots), message.now_at + periods.access_seconds).pack()
+        self.store(order_id, new, packing.core(packing.basis(terms, card), digest, keccak(progress)))
         self.log("Paid", order_id=order_id, payer=message.sender, accepts=accepts)
+        until = self.busy_until(deliver_by, True, terms.periods)
+        inner, rows = replace(message, sender=self.address), [parsed.rows[s] for s in slots]
+        self.ledger.hold(inner, terms.asset_id, until)
+        self.registry.hold(inner, [r.node_id for r in rows], [r.epoch for r in rows], until)
+        self.take(message, terms.consumer, terms.token, terms.price)
 
+    # ── delivery and the way out ──
     def record_delivery(
         self,
         message: Message,
@@ -234,49 +195,58 @@ class Exchange(AfterPayment):
         card: bytes,
         table: bytes,
         current_table: bytes,
+        progress: bytes,
         fetch: bytes,
         receipts: bytes,
+        old_rows: bytes,
         recorder: bytes,
     ) -> None:
         """Anyone, with the fetch and t receipts of one generation."""
         terms = TermsArgs(*terms)
-        rows, _, current = self.known_table(order_id, terms.pk_b, table, current_table)
-        status = self.load(order_id, terms, card, current)
-        self.state_is(status, *HELD)
-        self.check(bool(status.flags & WAS_PAID), "wrong state")
-        self.check(message.now_at < status.deadline + self.grace(), "too late")
-        digest = fetch_digest(self.domain, order_id, rows.generation)
-        self.check(len(fetch) == 64 and self.signed(terms.fetch_signer, digest, fetch), "fetch signature")
-        slots = self._receipts(order_id, rows, digest, receipts)
-        account = recorder if recorder != ZERO32 else address_account(message.sender)
-        delivery = account + b"".join(rows.rows[s].node_id for s in slots)
-        core = packing.core(packing.basis(terms, card), current, keccak(delivery))
+        current = self.known_table(order_id, keccak(terms.pk_b + table), current_table)
+        states = (OrderState.PAID, OrderState.REVOKED)
+        status = self.read(order_id, terms, card, current, keccak(progress), *states)
+        self.has_money(status)
+        self.check(message.now_at < status.deadline + self.view_grace_seconds(), "deadline has passed")
+        parsed = self.parse_table(table)
+        digest = fetch_digest(self.domain, order_id, parsed.generation)
+        self.check(len(fetch) == 64, "wrong length")
+        self.check(self.signed(terms.fetch_signer, digest, fetch), "fetch is not the consumer's")
+        rows = self._receipts(order_id, parsed, digest, receipts, old_rows)
+        account = address_account(message.sender) if zero(recorder) else recorder
+        delivered = progress + account + b"".join(row.node_id for row in rows.values())
         stopped = SERVING_STOPPED if status.state == OrderState.REVOKED else 0
-        delivered = 0
-        for slot in slots:
-            delivered = with_bit(delivered, slot)
-        window = packing.unpack_periods(terms.periods).window_seconds
         new = replace(
             status,
             state=OrderState.DELIVERED,
             flags=status.flags | stopped,
-            delivered=delivered,
-            deadline=message.now_at + window,
+            deadline=message.now_at + packing.unpack_periods(terms.periods).window_seconds,
         )
-        self.store(order_id, new, core)
+        self.store(order_id, new, packing.core(packing.basis(terms, card), current, keccak(delivered)))
         self.log(
-            "Delivered", order_id=order_id, generation=rows.generation, recorder=account, fetch=fetch, receipts=receipts
+            "Delivered",
+            order_id=order_id,
+            generation=parsed.generation,
+            recorder=account,
+            fetch=fetch,
+            receipts=receipts,
+            old_rows=old_rows,
         )
 
-    def _receipts(self, order_id: bytes, table: Table, fetch: bytes, receipts: bytes) -> list[int]:
-        size = packing.RECEIPT_BYTES
-        self.check(len(receipts) % size == 0, "lengths")
-        slots: list[int] = []
+    def _receipts(
+        self, order_id: bytes, table: Table, fetch: bytes, receipts: bytes, old_rows: bytes
+    ) -> dict[int, Row]:
+        size, rows, used = packing.RECEIPT_BYTES, dict[int, Row](), 0
+        self.check(len(receipts) % size == 0, "wrong length")
+        self.check(len(receipts) // size >= table.threshold, "too few receipts")
         for i in range(0, len(receipts), size):
             raw = receipts[i : i + size]
-            slot = raw[0]
-            self.check(slot < len(table.rows) and (not slots or slot > slots[-1]), "slots not ascending")
-            row = table.rows[slot]
+            slot = raw[0] & ~OLD_ROW_BIT
+            row = self.row(table, slot)
+            if raw[0] & OLD_ROW_BIT:
+                row = self.old_row(order_id, table.generation, slot, old_rows[used : used + packing.ROW_BYTES])
+                used += packing.ROW_BYTES
+            self.check(not rows or slot > max(rows), "slots are not ascending")
             receipt = DeliveryReceipt(
                 table.generation,
                 slot,
@@ -290,7 +260,139 @@ class Exchange(AfterPayment):
                 b"",
             )
             digest = receipt_digest(self.domain, order_id, receipt)
-            self.check(self.signed(row.signing_address, digest, raw[73:]), "receipt signature")
-            slots.append(slot)
-        self.check(len(slots) >= table.threshold, "too few receipts")
-        return slots
+            self.check(self.signed(row.signing_address, digest, raw[73:]), "receipt is not the node's")
+            rows[slot] = row
+        self.check(used == len(old_rows), "wrong length")
+        return rows
+
+    def settle(
+        self,
+        message: Message,
+        order_id: bytes,
+        terms: TermsArgs,
+        key_commitment: bytes,
+        credits: bytes,
+        table_hash: bytes,
+        progress: bytes,
+        claim_for: bytes,
+        authority: bytes,
+    ) -> None:
+        """The escrow is divided: by the consumer at once, by anyone when the window is over."""
+        terms = TermsArgs(*terms)
+        card = packing.card(key_commitment, keccak(credits))
+        status = self.read(order_id, terms, card, table_hash, keccak(progress), OrderState.DELIVERED)
+        self.no_open_challenge(status)
+        early = message.now_at < status.deadline
+        actor = self.authorised(message, authority, "AcceptDelivery", order_id)
+        self.check(not early or actor == terms.consumer, "not the consumer")
+        accounts, amounts = self.divide(terms, credits, progress)
+        self.store(order_id, replace(status, state=OrderState.SETTLED, deadline=0))
+        for account, amount in zip(accounts, amounts, strict=True):
+            self.credit(terms.token, account, amount)
+        self.log("Settled", order_id=order_id, accepted=early, accounts=tuple(accounts), amounts=tuple(amounts))
+        if not zero(claim_for):
+            self.pay_out(terms.token, claim_for, message.sender)
+
+    def agree_refund(
+        self,
+        message: Message,
+        order_id: bytes,
+        terms: TermsArgs,
+        card: bytes,
+        table_hash: bytes,
+        progress_hash: bytes,
+        provider_authority: bytes,
+        consumer_authority: bytes,
+    ) -> None:
+        """Both agree that the price goes back."""
+        terms = TermsArgs(*terms)
+        states = (OrderState.PAID, OrderState.DELIVERED, OrderState.REVOKED)
+        status = self.read(order_id, terms, card, table_hash, progress_hash, *states)
+        self.no_open_challenge(status)
+        actor = self.authorised(message, provider_authority, "AgreeRefund", order_id)
+        self.check(actor == self.ledger.owner_of(terms.provider), "not the provider")
+        self._consumer(message, consumer_authority, terms, "AgreeRefund", order_id)
+        self._give_back(order_id, terms, status, agreed=True)
+
+    def refund(
+        self,
+        message: Message,
+        order_id: bytes,
+        terms: TermsArgs,
+        card: bytes,
+        table_hash: bytes,
+        progress_hash: bytes,
+        claim_now: bool,
+    ) -> None:
+        """Anyone, when nothing was delivered in time."""
+        terms = TermsArgs(*terms)
+        states = (OrderState.PAID, OrderState.REVOKED)
+        status = self.read(order_id, terms, card, table_hash, progress_hash, *states)
+        self.check(message.now_at >= status.deadline + self.view_grace_seconds(), "deadline is not reached")
+        self._give_back(order_id, terms, status, agreed=False)
+        if claim_now:
+            self.pay_out(terms.token, address_account(terms.consumer), message.sender)
+
+    def _give_back(self, order_id: bytes, terms: TermsArgs, status: Status, *, agreed: bool) -> None:
+        self.has_money(status)
+        self.store(order_id, replace(status, state=OrderState.REFUNDED, deadline=0))
+        self.credit(terms.token, address_account(terms.consumer), terms.price)
+        self.log("Refunded", order_id=order_id, amount=terms.price, agreed=agreed)
+
+    # ── doors of the other contracts ──
+    def set_order(
+        self,
+        order_id: bytes,
+        basis: bytes,
+        tables: tuple[bytes, bytes],
+        progress_hashes: tuple[bytes, bytes],
+        status: Status,
+        replaced: bytes,
+    ) -> None:
+        """Grants sets table, progress and status (old, new), and remembers what it replaced: a door, not a transaction."""
+        self.check_core(order_id, basis, tables[0], progress_hashes[0])
+        self.store(order_id, status, packing.core(basis, tables[1], progress_hashes[1]))
+        if not zero(replaced):
+            self.table("past")[order_id, replaced] = True
+
+    def open_challenge(
+        self,
+        message: Message,
+        order_id: bytes,
+        terms: TermsArgs,
+        card: bytes,
+        table_hash: bytes,
+        progress_hash: bytes,
+    ) -> int:
+        """The consumer says that he cannot open; once."""
+        self.check(message.sender == self.view_challenges(), "not the challenges contract")
+        terms = TermsArgs(*terms)
+        status = self.read(order_id, terms, card, table_hash, progress_hash, OrderState.DELIVERED)
+        self.before_deadline(message, status)
+        self.check(not status.flags & CHALLENGED, "order was challenged")
+        answer_by = message.now_at + packing.unpack_periods(terms.periods).answer_seconds
+        flags, deadline = status.flags | CHALLENGED, max(status.deadline, answer_by)
+        self.store(order_id, replace(status, flags=flags, deadline=deadline))
+        self.log("ChallengeOpened", order_id=order_id, answer_by=answer_by)
+        return answer_by
+
+    def close_challenge(
+        self,
+        message: Message,
+        order_id: bytes,
+        terms: TermsArgs,
+        card: bytes,
+        table_hash: bytes,
+        progress_hash: bytes,
+        met: bool,
+    ) -> None:
+        """Answered, or the price goes back."""
+        self.check(message.sender == self.view_challenges(), "not the challenges contract")
+        terms = TermsArgs(*terms)
+        status = self.read(order_id, terms, card, table_hash, progress_hash, OrderState.DELIVERED)
+        self.check(status.flags & (CHALLENGED | ANSWERED) == CHALLENGED, "no open challenge")
+        self.log("ChallengeClosed", order_id=order_id, met=met)
+        if met:
+            self.store(order_id, replace(status, flags=status.flags | ANSWERED))
+        else:
+            self._give_back(order_id, terms, status, agreed=False)

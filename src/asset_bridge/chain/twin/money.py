@@ -20,15 +20,13 @@ class Money(OrderBook):
         if token == ZERO_ADDRESS:
             self.check(message.value_wei == price, "value is not the price")
         else:
-            self.check(message.value_wei == 0, "value is not the price")
+            self.check(message.value_wei == 0, "price is in a token")
             tokens, allowed = self.world.table("", "tokens"), self.world.table("", "allowances")
             key = (token, consumer, self.address)
             enough = tokens.get((token, consumer), 0) >= price and allowed.get(key, 0) >= price
-            self.check(enough, "token transfer failed")
+            self.check(enough, "token did not arrive")
             allowed[key] -= price
             self._move(token, consumer, self.address, price)
-        escrow = self.table("escrow")
-        escrow[token] = escrow.get(token, 0) + price
 
     def _move(self, token: str, source: str, target: str, amount: int) -> None:
         if token == ZERO_ADDRESS:
@@ -38,70 +36,58 @@ class Money(OrderBook):
         tokens[token, source] = tokens.get((token, source), 0) - amount
         tokens[token, target] = tokens.get((token, target), 0) + amount
 
-    def release(self, token: str, amount: int) -> None:
-        """Money leaves escrow and is about to be credited."""
-        self.table("escrow")[token] -= amount
-
     def credit(self, token: str, account: bytes, amount: int) -> None:
         """Add to a balance."""
-        balances = self.table("balances")
-        balances[token, account] = (balances.get((token, account), 0) or 1) + amount
+        if amount:
+            balances = self.table("balances")
+            balances[token, account] = max(balances.get((token, account), 0), 1) + amount
 
-    def divide(self, terms: TermsArgs, credits: bytes, delivery: bytes) -> tuple[list[bytes], list[int]]:
+    def divide(self, terms: TermsArgs, credits: bytes, progress: bytes) -> tuple[list[bytes], list[int]]:
         """Who gets how much of the price: fees rounded down, the provider the rest, equal accounts merged."""
-        fees, price = self.table("fixed")["fees"], terms.price
+        fees, price, delivery = self.table("fixed")["fees"], terms.price, progress[7:]
         recorder, nodes = delivery[:32], [delivery[i : i + 32] for i in range(32, len(delivery), 32)]
         light, storage = credits[:32], [credits[i : i + 32] for i in range(32, len(credits), 32)]
-        shares: list[tuple[bytes, int]] = []
+        shares = [(recorder, price * fees.recorder // BASIS_POINTS)]
         shares += [(node, price * fees.tee // BASIS_POINTS // len(nodes)) for node in nodes]
-        shares.append((recorder, price * fees.recorder // BASIS_POINTS))
         shares.append((light, price * fees.light // BASIS_POINTS))
         shares += [(node, price * fees.storage_nodes // BASIS_POINTS // len(storage)) for node in storage]
         provider = (address_account(terms.provider), price - sum(amount for _, amount in shares))
         merged: dict[bytes, int] = {}
-        for account, amount in [provider, *shares]:
+        for account, amount in [provider, *(share for share in shares if share[1])]:
             merged[account] = merged.get(account, 0) + amount
         return list(merged), list(merged.values())
 
     # ── balances ──
-    def _claimer(self, account: bytes) -> tuple[str, str]:
-        """(who may claim, who is paid): an address's owner and payee, or a node's operator."""
+    def pay_out(self, token: str, account: bytes, actor: str) -> None:
+        """The whole balance of `account` leaves, if `actor` may claim for it."""
         if account[:12] == bytes(12):
             address = checksum_address(account[12:])
-            return self.ledger.owner_of(address), self.ledger.payee_of(address)
-        operator = self.registry.view_operator_of(account)
-        self.check(operator != ZERO_ADDRESS, "unknown account")
-        return operator, operator
-
-    def pay_out(self, message: Message, token: str, account: bytes, authority: bytes) -> None:
-        """The whole balance of `account` leaves, if the actor may claim for it."""
-        claimer, payee = self._claimer(account)
-        self.require(message, authority, claimer, "not the account", "Claim", account, token)
-        amount = self.view_balance(token, account)
+            self.check(actor == self.ledger.owner_of(address), "not the account's owner")
+            payee = self.ledger.payee_of(address)
+        else:
+            payee = self.registry.view_operator_of(account)
+            self.check(actor == payee, "not the node's operator")
+        amount = self.view_balance_of(token, account)
         self.check(amount > 0, "nothing to claim")
         self.table("balances")[token, account] = 1
-        self._move(token, self.address, payee, amount)
         self.log("Claimed", token=token, account=account, payee=payee, amount=amount)
+        self._move(token, self.address, payee, amount)
 
     def claim(self, message: Message, token: str, account: bytes, authority: bytes) -> None:
         """Pull payment."""
-        self.pay_out(message, token, account, authority)
+        self.pay_out(token, account, self.authorised(message, authority, "Claim", account, token))
 
     def open_balance(self, message: Message, token: str, account: bytes) -> None:  # noqa: ARG002
         """Make the slot, so that the first credit is cheap."""
         balances = self.table("balances")
-        if balances.get((token, account), 0) == 0:
-            balances[token, account] = 1
-            self.log("BalanceOpened", token=token, account=account)
+        self.check(balances.get((token, account), 0) == 0, "balance is open")
+        balances[token, account] = 1
+        self.log("BalanceOpened", token=token, account=account)
 
     # ── views ──
-    def view_balance(self, token: str, account: bytes) -> int:
+    def view_balance_of(self, token: str, account: bytes) -> int:
         """View: what can be claimed."""
         return max(0, int(self.table("balances").get((token, account), 0)) - 1)
-
-    def view_escrow(self, token: str) -> int:
-        """View."""
-        return int(self.table("escrow").get(token, 0))
 
     def view_ledger(self) -> str:
         """View."""
@@ -115,15 +101,11 @@ class Money(OrderBook):
         """View."""
         return str(self.table("fixed")["challenges"])
 
+    def view_grants(self) -> str:
+        """View."""
+        return str(self.table("fixed")["grants"])
+
     def view_fees(self) -> tuple[int, int, int, int]:
         """View."""
         fees = self.table("fixed")["fees"]
         return fees.tee, fees.recorder, fees.light, fees.storage_nodes
-
-    def view_margin_seconds(self) -> int:
-        """View."""
-        return int(self.table("fixed")["margin_seconds"])
-
-    def view_grace_seconds(self) -> int:
-        """View."""
-        return int(self.table("fixed")["grace_seconds"])

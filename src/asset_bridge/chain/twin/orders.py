@@ -1,31 +1,27 @@
-"""What the twin's Exchange keeps of an order, and the checks that every verb on an order begins with.
+"""What the twin's Exchange keeps of an order, and the checks that verbs on an order begin with.
 
 Source: spec/contracts.md §4 (core, status, tables), §7 (who may do what, when).
 """
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
-from eth_hash.auto import keccak
-
 from asset_bridge.chain import packing
-from asset_bridge.chain.messages import accept_digest, order_key_digest
-from asset_bridge.chain.packing import CHALLENGED, SERVING_STOPPED, WAS_PAID, KeyParts, Row, Status, Table, TermsArgs
+from asset_bridge.chain.messages import accept_digest
+from asset_bridge.chain.packing import ANSWERED, CHALLENGED, WAS_PAID, Row, Status, Table, TermsArgs
 from asset_bridge.chain.records import ZERO32, AcceptSignature, OrderState
 from asset_bridge.chain.twin.ledger import AssetLedger
 from asset_bridge.chain.twin.registry import NodeRegistry
-from asset_bridge.chain.twin.world import Contract, Message, World
+from asset_bridge.chain.twin.world import Contract, Message, World, zero
 from asset_bridge.errors import TamperedError
 
-MAX_SHARES = 16
-RESEALABLE = (OrderState.APPROVED, OrderState.PAID, OrderState.DELIVERED, OrderState.SETTLED)
+WEEK_SECONDS = 604_800
 
 
 @dataclass(frozen=True, slots=True)
-class OrderWords:
-    """The two words of an order."""
+class OrderWord:
+    """The word of an order: what it commits to, and its status."""
 
     core: bytes
     status: Status
@@ -41,155 +37,133 @@ class OrderBook(Contract):
         super().__init__(world)
         self.ledger, self.registry = ledger, registry
 
-    # ── words and preimages ──
-    def words(self, order_id: bytes) -> OrderWords:
-        """The order's words; zeros when there is none."""
+    # ── the word and its preimages ──
+    def word(self, order_id: bytes) -> OrderWord:
+        """The order's word; zero when there is none."""
         found = self.table("orders").get(order_id)
-        return found if isinstance(found, OrderWords) else OrderWords(ZERO32, Status())
+        return found if isinstance(found, OrderWord) else OrderWord(ZERO32, Status())
 
-    def load(
-        self, order_id: bytes, terms: TermsArgs, card: bytes, table_hash: bytes = ZERO32, delivery_hash: bytes = ZERO32
+    def status_of(self, order_id: bytes) -> Status:
+        """The status alone; whose the preimages are is checked when it is written."""
+        return self.word(order_id).status
+
+    def read(
+        self,
+        order_id: bytes,
+        terms: TermsArgs,
+        card: bytes,
+        table_hash: bytes,
+        progress_hash: bytes,
+        *states: OrderState,
     ) -> Status:
-        """The status of an order whose preimages these are; reverts when they are not."""
-        words = self.words(order_id)
-        self.check(words.status.state != OrderState.NONE, "no such order")
-        expected = packing.core(packing.basis(TermsArgs(*terms), card), table_hash, delivery_hash)
-        self.check(words.core == expected, "order data differs")
-        return words.status
+        """The status of an order; reverts unless the preimages are its own and it is in one of `states`."""
+        self.check_core(order_id, packing.basis(terms, card), table_hash, progress_hash)
+        status = self.status_of(order_id)
+        self.state_is(status, *states)
+        return status
+
+    def check_core(self, order_id: bytes, basis: bytes, table_hash: bytes, progress_hash: bytes) -> None:
+        """Revert unless these digests make the order's core."""
+        self.check(
+            self.word(order_id).core == packing.core(basis, table_hash, progress_hash), "not this order", "exchange"
+        )
 
     def store(self, order_id: bytes, status: Status, core: bytes | None = None) -> None:
-        """Write an order's words."""
-        self.table("orders")[order_id] = OrderWords(self.words(order_id).core if core is None else core, status)
+        """Write an order's word."""
+        self.table("orders")[order_id] = OrderWord(self.word(order_id).core if core is None else core, status)
 
     def state_is(self, status: Status, *states: OrderState) -> None:
         """Revert unless the state is one of `states`."""
-        self.check(status.state in states, "wrong state")
+        self.check(status.state in states, "wrong state", "exchange")
 
-    def owner(self, message: Message, authority: bytes, terms: TermsArgs, kind: str, *values: object) -> None:
-        """The provider's owner acts."""
-        self.require(message, authority, self.ledger.owner_of(terms.provider), "not the provider", kind, *values)
-
-    def consumer(self, message: Message, authority: bytes, terms: TermsArgs, kind: str, *values: object) -> None:
-        """The consumer acts."""
-        self.require(message, authority, terms.consumer, "not the consumer", kind, *values)
-
-    @staticmethod
-    def holds_money(status: Status) -> bool:
-        """Whether the price of this order is still in escrow."""
-        paid = bool(status.flags & WAS_PAID)
-        return paid and status.state in (OrderState.PAID, OrderState.DELIVERED, OrderState.REVOKED)
+    def before_deadline(self, message: Message, status: Status) -> None:
+        """Revert when the present state's period is over."""
+        self.check(message.now_at < status.deadline, "deadline has passed", "exchange")
 
     def no_open_challenge(self, status: Status) -> None:
         """Revert while a challenge waits for its answer."""
-        self.check(not status.flags & CHALLENGED, "challenge is open")
+        self.check(status.flags & (CHALLENGED | ANSWERED) != CHALLENGED, "challenge is open")
+
+    def has_money(self, status: Status) -> None:
+        """Revert unless the order was paid."""
+        self.check(bool(status.flags & WAS_PAID), "order is not paid")
 
     # ── tables ──
-    def make_table(
-        self,
-        message: Message,
-        order_id: bytes,
-        parts: KeyParts,
-        pk_b: bytes,
-        generation: int,
-        threshold: int,
-        precursor: bytes,
-        shares: bytes,
-        sealed_shares: bytes,
-    ) -> Table:
-        """The checked table of an approval or a new generation."""
-        count = len(shares) // packing.SHARE_BYTES
-        self.check(len(shares) % packing.SHARE_BYTES == 0 and len(precursor) == 33, "lengths")
-        self.check(2 <= threshold <= count <= MAX_SHARES, "threshold")
-        self.check(len(sealed_shares) == count * packing.SEALED_SHARE_BYTES, "lengths")
-        nodes, epochs, rows = [], [], []
-        for i in range(count):
-            raw = shares[i * packing.SHARE_BYTES : (i + 1) * packing.SHARE_BYTES]
-            nodes.append(raw[:32])
-            epochs.append(int.from_bytes(raw[32:40], "big"))
-        operators, signers = self.registry.tee_slots(message, nodes, epochs)
-        for i in range(count):
-            raw = shares[i * packing.SHARE_BYTES : (i + 1) * packing.SHARE_BYTES]
-            sealed = sealed_shares[i * packing.SEALED_SHARE_BYTES : (i + 1) * packing.SEALED_SHARE_BYTES]
-            row = Row(nodes[i], epochs[i], signers[i], raw[40:72], raw[72:105], raw[105:137])
-            self._receiver_signature(row, precursor, parts, pk_b, sealed[:64])
-            self.order_key(message, order_id, row, sealed[64:])
-            rows.append(row)
-        for field in (nodes, operators, [r.kfrag_id for r in rows], [r.u1 for r in rows]):
-            self.check(len(set(field)) == count, "duplicate share")
-        return Table(threshold, generation, precursor, tuple(rows))
-
-    def _receiver_signature(self, row: Row, precursor: bytes, parts: KeyParts, pk_b: bytes, signature: bytes) -> None:
-        pk_a = bytes([parts.pk_a_sign]) + parts.pk_a_x
-        text = row.kfrag_id + row.u1 + precursor + b"\x01" + pk_a + b"\x01" + pk_b
-        self.check(self.signed(parts.signer, hashlib.sha256(text).digest(), signature), "share signature")
-
-    def order_key(self, message: Message, order_id: bytes, row: Row, sealed: bytes) -> None:
-        """The node's own word that it made this key for this order; `sealed` begins with expiry and signature."""
-        expires_at = int.from_bytes(sealed[:5], "big")
-        self.check(expires_at > message.now_at, "order key has expired")
-        digest = order_key_digest(self.domain, order_id, row.node_id, row.epoch, row.kem_key_digest, expires_at)
-        self.check(self.signed(row.signing_address, digest, sealed[5:69]), "order key signature")
-
-    def accepted_by(self, order_id: bytes, generation: int, slot: int, row: Row, signature: bytes) -> None:
-        """The node's `Accept` of its slot."""
-        accept = AcceptSignature(generation, slot, row.kfrag_id, row.kem_key_digest, row.node_id, row.epoch, b"")
-        digest = accept_digest(self.domain, order_id, accept)
-        self.check(self.signed(row.signing_address, digest, signature), "accept signature")
-
-    def accepted_slots(self, order_id: bytes, table: Table, accepts: bytes, *, at_least: int) -> list[int]:
-        """The slots of valid, ascending `Accept`s."""
-        self.check(len(accepts) % packing.ACCEPT_BYTES == 0, "lengths")
-        slots: list[int] = []
-        for i in range(0, len(accepts), packing.ACCEPT_BYTES):
-            slot = accepts[i]
-            self.check(slot < len(table.rows) and (not slots or slot > slots[-1]), "slots not ascending")
-            self.accepted_by(
-                order_id, table.generation, slot, table.rows[slot], accepts[i + 1 : i + packing.ACCEPT_BYTES]
-            )
-            slots.append(slot)
-        self.check(len(slots) >= at_least, "too few accepts")
-        return slots
-
     def parse_table(self, raw: bytes) -> Table:
-        """A caller's table; reverts on malformed bytes."""
+        """A caller's table; malformed bytes are no order's."""
         try:
             return Table.parse(raw)
         except TamperedError:
-            self.fail("order data differs")
+            self.fail("not this order")
 
-    def known_table(self, order_id: bytes, pk_b: bytes, raw: bytes, current_table: bytes) -> tuple[Table, bytes, bytes]:
-        """(table, its hash, the current hash): the current one, or one that the order had since `pay`."""
-        digest = keccak(pk_b + raw)
-        if current_table == ZERO32:
-            return self.parse_table(raw), digest, digest
-        self.check((order_id, digest) in self.table("past_tables"), "unknown table")
-        return self.parse_table(raw), digest, current_table
+    def row(self, table: Table, slot: int) -> Row:
+        """A slot's row."""
+        self.check(slot < len(table.rows), "no such slot", "exchange")
+        return table.rows[slot]
 
-    def keep_table(self, order_id: bytes, status: Status, table_hash: bytes) -> None:
-        """After `pay`, a replaced table stays a valid preimage."""
-        if status.flags & WAS_PAID:
-            self.table("past_tables")[order_id, table_hash] = True
+    def known_table(self, order_id: bytes, digest: bytes, current_table: bytes) -> bytes:
+        """The hash of the current table, when a caller's table is it or that of an earlier generation."""
+        if zero(current_table):
+            return digest
+        self.check(self.view_past(order_id, digest), "not a table of this order", "exchange")
+        return current_table
 
-    def can_reseal(self, message: Message, status: Status) -> None:
-        """The rules that reseal and regenerate share."""
-        self.state_is(status, *RESEALABLE)
-        self.check(not status.flags & SERVING_STOPPED, "serving has stopped")
-        if status.state == OrderState.APPROVED:
-            self.check(message.now_at < status.deadline, "too late")
-        else:
-            self.check(message.now_at < status.ends_at, "too late")
+    def old_row(self, order_id: bytes, generation: int, slot: int, raw: bytes) -> Row:
+        """A row that `reseal` replaced after payment."""
+        known = len(raw) == packing.ROW_BYTES
+        row = Row.parse(raw) if known else None
+        if row is None or not self.view_past(order_id, packing.row_hash(generation, slot, row)):
+            self.fail("not a row of this order", "exchange")
+        return row
+
+    def check_accept(self, order_id: bytes, generation: int, slot: int, row: Row, signature: bytes) -> None:
+        """The node's `Accept` of its slot."""
+        accept = AcceptSignature(generation, slot, row.kfrag_id, row.kem_key_digest, row.node_id, row.epoch, b"")
+        digest = accept_digest(self.domain, order_id, accept)
+        self.check(self.signed(row.signing_address, digest, signature), "accept is not the node's", "exchange")
+
+    def take_accepts(self, order_id: bytes, table: Table, accepts: bytes) -> list[int]:
+        """The slots of valid, ascending `Accept`s of at least t nodes."""
+        size = packing.ACCEPT_BYTES
+        self.check(len(accepts) % size == 0, "wrong length")
+        self.check(len(accepts) // size >= table.threshold, "too few accepts")
+        slots: list[int] = []
+        for i in range(0, len(accepts), size):
+            slot = accepts[i]
+            row = self.row(table, slot)
+            self.check(not slots or slot > slots[-1], "slots are not ascending")
+            self.check_accept(order_id, table.generation, slot, row, accepts[i + 1 : i + size])
+            slots.append(slot)
+        return slots
+
+    # ── what an order binds ──
+    def busy_until(self, deadline: int, paid: bool, packed_periods: int) -> int:
+        """The latest end of all windows that an order can still have after `deadline`; whole weeks outside development."""
+        periods = packing.unpack_periods(packed_periods)
+        until = deadline + periods.answer_seconds
+        if paid:
+            until += self.view_grace_seconds() + periods.window_seconds
+        return until if self.view_development() else -(-until // WEEK_SECONDS) * WEEK_SECONDS
 
     # ── views ──
     def view_order(self, order_id: bytes) -> tuple[bytes, int]:
         """View."""
-        words = self.words(order_id)
-        return words.core, words.status.pack()
+        word = self.word(order_id)
+        return word.core, word.status.pack()
 
-    def view_past_table(self, order_id: bytes, table_hash: bytes) -> bool:
+    def view_past(self, order_id: bytes, digest: bytes) -> bool:
         """View."""
-        return (order_id, table_hash) in self.table("past_tables")
+        return (order_id, digest) in self.table("past")
+
+    def view_grace_seconds(self) -> int:
+        """View."""
+        return int(self.table("fixed")["grace_seconds"])
+
+    def view_margin_seconds(self) -> int:
+        """View."""
+        return int(self.table("fixed")["margin_seconds"])
 
 
-def with_bit(bits: int, slot: int, value: bool = True) -> int:
-    """`bits` with the bit of `slot` set or cleared."""
-    return bits | 1 << slot if value else bits & ~(1 << slot)
+def bitmap(slots: list[int]) -> int:
+    """The bits of `slots`."""
+    return sum(1 << slot for slot in slots)

@@ -122,23 +122,19 @@ class Contract:
             return
         account = checksum_address(authority[:20])
         nonce, deadline = int.from_bytes(authority[20:52], "big"), int.from_bytes(authority[52:60], "big")
-        self.check(message.now_at <= deadline, "past its deadline", "authority")
+        self.check(message.now_at <= deadline, "deadline has passed", "authority")
         used = self.table("nonces")
-        self.check((account, nonce) not in used, "nonce used", "authority")
+        self.check((account, nonce) not in used, "nonce is used", "authority")
         used[account, nonce] = True
-        self.check(
-            self.signed(account, self.domain.digest(kind, *values, nonce, deadline), authority[60:]),
-            "signature",
-            "authority",
-        )
+        digest = self.domain.digest(kind, *values, nonce, deadline)
+        self.check(self.signed(account, digest, authority[60:]), "signature is not the account's", "authority")
         self.log("NonceUsed", account=account, nonce=nonce)
 
-    def require(
-        self, message: Message, authority: bytes, account: str, reason: str, kind: str, *values: object
-    ) -> None:
-        """The actor must be `account`, and its authority, if used, valid."""
-        self.check(self.actor(message, authority) == account, reason)
+    def authorised(self, message: Message, authority: bytes, kind: str, *values: object) -> str:
+        """The account that acts: the caller, or the one whose authority over this very call is valid (and now used up)."""
+        account = self.actor(message, authority)
         self.consume(message, authority, kind, *values)
+        return account
 
     @staticmethod
     def signed(account: str, digest: bytes, signature: bytes) -> bool:
@@ -166,12 +162,20 @@ class Contract:
         """The first without delay, later ones after it."""
         self.governed(message)
         listed = self.table("exchanges")
-        self.check(exchange != ZERO_ADDRESS, "zero address")
-        self.check(exchange not in listed, "exchange is listed")
+        self.check(exchange != ZERO_ADDRESS, "zero address", "governor")
+        self.check(exchange not in listed, "already listed", "governor")
         first = not self.table("fixed").get("exchange_seen", False)
         self.table("fixed")["exchange_seen"] = True
-        listed[exchange] = message.now_at + (0 if first else self.table("fixed")["delay_seconds"])
+        listed[exchange] = message.now_at if first else self.addition_at(message)
         self.log("ExchangeListed", exchange=exchange, active_at=listed[exchange])
+
+    def addition_at(self, message: Message) -> int:
+        """From when on an addition counts."""
+        return message.now_at + (0 if self.view_development() else self.view_delay_seconds())
+
+    def only_exchange(self, message: Message) -> None:
+        """Only a listed Exchange."""
+        self.check(self.exchange_active(message, message.sender), "not a listed exchange", "governor")
 
     def exchange_active(self, message: Message, exchange: str) -> bool:
         """Whether `exchange` is listed and past its delay."""
@@ -187,7 +191,7 @@ class Contract:
     def accept_governor(self, message: Message) -> None:
         """Second half."""
         fixed = self.table("fixed")
-        self.check(message.sender == fixed.get("pending_governor", ZERO_ADDRESS), "not the proposed one", "governor")
+        self.check(message.sender == fixed.get("pending_governor", ZERO_ADDRESS), "not proposed", "governor")
         fixed["governor"], fixed["pending_governor"] = message.sender, ZERO_ADDRESS
         self.log("GovernorChanged", governor=message.sender)
 
