@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from asset_bridge.chain.keys import AccountKey
-from asset_bridge.chain.records import ZERO32, Approval, At, FetchSignature, Order, OrderState
+from asset_bridge.chain.records import ZERO32, Approval, At, BlockRef, FetchSignature, Order, OrderState
 from asset_bridge.errors import BridgeError, InputError, RefusedError, UnavailableError
 from asset_bridge.nodes.tee.core import TeeNodeCore
 from asset_bridge.nodes.tee.order_keys import Limits
@@ -297,6 +297,20 @@ def test_a_head_that_goes_back(market: Market) -> None:
     core(market).order_key(order_id)
     market.lenses[0].block_changes[At.HEAD] = lambda block: replace(block, number=block.number - 1)
     check_all(market, order_id, "tee.head-regressed")
+
+
+def test_a_slow_answer_beside_a_faster_request_is_no_regression(market: Market) -> None:
+    view, lens = core(market).view, market.lenses[0]
+
+    def overtaken(block: BlockRef) -> BlockRef:
+        lens.block_changes.clear()
+        market.twin.mine(1)
+        view.fresh()  # another thread, which sees the next block first
+        return block
+
+    view.fresh()
+    lens.block_changes[At.HEAD] = overtaken
+    view.fresh()
 
 
 def test_a_finalized_block_that_goes_back(market: Market) -> None:

@@ -70,13 +70,10 @@ class ChainView:
         times, finals = [clock_at], []
         with _translated():
             for index, reader in enumerate(self._readers):
-                head = reader.block(At.HEAD)
+                head = self._block(index, reader, At.HEAD)
                 self._check_age(head, clock_at, reader)
-                self._check_order(index, At.HEAD, head)
                 times.append(head.timestamp)
-                final = reader.block(At.FINAL)
-                self._check_order(index, At.FINAL, final)
-                finals.append(final)
+                finals.append(self._block(index, reader, At.FINAL))
         by_number: dict[int, bytes] = {}
         for final in finals:
             if by_number.setdefault(final.number, final.hash) != final.hash:
@@ -142,11 +139,16 @@ class ChainView:
         if head.timestamp - clock_at > MAX_SKEW_SECONDS and not reader.is_development:
             raise _endpoint("tee.clock-skew", "this node's clock and the chain's differ by more than five minutes")
 
-    def _check_order(self, index: int, at: At, block: BlockRef) -> None:
+    def _block(self, index: int, reader: ChainReader, at: At) -> BlockRef:
+        """Read a block that is not below what was known before reading; another thread may learn of a later one meanwhile."""
         with self._lock:
-            if block.number < self._highest.get((index, at), 0):
-                raise _endpoint("tee.head-regressed", "a chain endpoint went back to an earlier block")
-            self._highest[index, at] = block.number
+            known = self._highest.get((index, at), 0)
+        block = reader.block(at)
+        if block.number < known:
+            raise _endpoint("tee.head-regressed", "a chain endpoint went back to an earlier block")
+        with self._lock:
+            self._highest[index, at] = max(block.number, self._highest.get((index, at), 0))
+        return block
 
 
 def disagree(why: str) -> UnavailableError:
