@@ -88,19 +88,19 @@ class Desk:
             return self.replicas.fetch_bytes(body_cid(digest, length_bytes), length_bytes)
 
     def final_order(self, order_id: bytes, *states: OrderState) -> Order:
-        """The order at a finalized block, in one of `states`; waits while the chain's head is ahead of its final block.
+        """The order at a finalized block, in one of `states` there and at the head; waits while the final block lags behind.
 
         Raises:
             InputError(trade.state): the newest block already says another state; waiting would not help.
             UnavailableError(trade.not-final): the final block did not catch up.
         """
         for _ in range(FINAL_TRIES):
-            order = order_at(self.reader, order_id, At.FINAL)
-            if order is not None and order.state in states:
-                return order
             head = self.reader.order(order_id, At.HEAD)
             if head.state not in states:
                 raise wrong_state(head, *states)
+            order = order_at(self.reader, order_id, At.FINAL)
+            if order is not None and order.state in states:
+                return order
             self.pause()
         raise UnavailableError(
             "trade.not-final",

@@ -13,13 +13,18 @@ from dataclasses import dataclass, field
 from asset_bridge.chain.ids import cfrag_digest
 from asset_bridge.chain.messages import fetch_digest, receipt_digest, recover
 from asset_bridge.chain.records import Asset, At, DeliveryReceipt, FetchSignature, Listing, Node, Order
-from asset_bridge.errors import BridgeError, InputError, TamperedError, UnavailableError
+from asset_bridge.errors import BridgeError, InputError, RefusedError, TamperedError, UnavailableError
 from asset_bridge.keys.secp256k1 import Point
 from asset_bridge.reencryption import Capsule, CapsuleFrag, HalfKey, VerifiedCapsuleFrag
 from asset_bridge.trade.check_approval import OpeningKeys
 from asset_bridge.trade.desk import Desk, short
 from asset_bridge.transport.wire import from_json, to_json
 from asset_bridge.vault.secret import pack, unpack
+
+LOST_KEY = "tee.key-destroyed"  # a refusal that a reseal cures
+
+LIGHT_NODE, ITSELF = "light node", "itself"
+NO_FRAGMENT = "trade.no-fragment"  # in reports only: the light node brought nothing of this node
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +126,7 @@ class Collector:
         self._fetch_digest = fetch_digest(desk.exchange_domain, order.order_id, fetch.generation)
         self.good: dict[int, tuple[VerifiedCapsuleFrag, DeliveryReceipt]] = {}
         self.failures: list[NodeFailure] = []
-        self.tampered = False
+        self.tampered, self.refused = False, True
 
     @property
     def complete(self) -> bool:
@@ -138,6 +143,7 @@ class Collector:
     def fail(self, node_id: bytes, error: BridgeError, through: str) -> None:
         """Remember a node that did not answer well."""
         self.tampered = self.tampered or isinstance(error, TamperedError)
+        self.refused = self.refused and isinstance(error, RefusedError) and error.code != LOST_KEY
         self.failures.append(NodeFailure(node_id, error.code, through))
 
     def waiting(self) -> list[bytes]:
@@ -193,6 +199,12 @@ class Collector:
         if given != expected or slot.epoch not in epochs or signer != epochs[slot.epoch].signing_address:
             raise TamperedError("trade.receipt", "a delivery receipt is not this node's word about this fragment")
 
+    def _culprits(self) -> str:
+        """Nodes whose own answer failed; what failed only by way of the light node may be its doing."""
+        failed = [f for f in self.failures if f.code.startswith(("reencryption.", "trade.")) and f.code != NO_FRAGMENT]
+        direct = sorted({short(f.node_id) for f in failed if f.through == ITSELF})
+        return f"tee node {', '.join(direct)}" if direct else LIGHT_NODE
+
     def refusal(self) -> BridgeError:
         """Why there are too few, with every node that failed."""
         threshold = self._keys.approval.threshold
@@ -202,14 +214,18 @@ class Collector:
         )
         message = f"layer fragments: {len(self.good)} of the {threshold} needed fragments verified ({told})"
         if self.tampered:
-            culprits = sorted(
-                {short(f.node_id) for f in self.failures if f.code.startswith(("reencryption.", "trade."))}
-            )
             return TamperedError(
                 "trade.fragments",
                 message,
                 hint="run it again; the provider can replace a bad node: asset-bridge reseal ORDER",
-                actor=f"tee node {', '.join(culprits)}".strip(),
+                actor=self._culprits(),
+            )
+        if self.refused and self.failures:
+            return RefusedError(
+                "trade.nodes-refused",
+                message,
+                hint=f"asset-bridge status 0x{self._order.order_id.hex()}",
+                actor="provider",
             )
         return UnavailableError(
             "trade.too-few-fragments",
@@ -227,15 +243,19 @@ def collect_fragments(desk: Desk, order: Order, keys: OpeningKeys, fetch: FetchS
         UnavailableError(trade.too-few-fragments): too few answer.
     """
     collector = Collector(desk, order, keys, fetch)
-    through = "light node"
     answers: Iterable[tuple[bytes, bytes, DeliveryReceipt, object]] = ()
     try:
         answers = desk.light.reencrypt(order.order_id, fetch)
     except BridgeError as error:
-        collector.failures.append(NodeFailure(bytes(32), error.code, through))
+        collector.failures.append(NodeFailure(bytes(32), error.code, LIGHT_NODE))
+    answered = set()
     for node_id, cfrag, receipt, _ in answers:
-        collector.offer(node_id, cfrag, receipt, through)
+        answered.add(node_id)
+        collector.offer(node_id, cfrag, receipt, LIGHT_NODE)
         desk.progress("fragments", len(collector.good), keys.approval.threshold)
+    if answered:  # it asked every node: one of which it brings nothing is named, also when the others suffice
+        silent = [node_id for node_id in collector.waiting() if node_id not in answered]
+        collector.failures += [NodeFailure(node_id, NO_FRAGMENT, LIGHT_NODE) for node_id in silent]
     for node_id in collector.waiting():
         if collector.complete:
             break
@@ -243,9 +263,9 @@ def collect_fragments(desk: Desk, order: Order, keys: OpeningKeys, fetch: FetchS
             node = desk.reader.node(node_id, At.FINAL)
             cfrag, receipt, _ = desk.connect_tee(node).reencrypt(order.order_id, fetch)
         except BridgeError as error:
-            collector.fail(node_id, error, "itself")
+            collector.fail(node_id, error, ITSELF)
             continue
-        collector.offer(node_id, cfrag, receipt, "itself")
+        collector.offer(node_id, cfrag, receipt, ITSELF)
         desk.progress("fragments", len(collector.good), keys.approval.threshold)
     if not collector.complete:
         raise collector.refusal()

@@ -155,9 +155,7 @@ def test_names_of_the_data_may_not_become_public(text: str) -> None:
 
 
 def test_words_that_only_contain_a_name_are_allowed() -> None:
-    refuse_names(
-        ["A cohort with readmissions, laboratory and imaging data."], ["README", "lab", "a", "x/imag"], "data"
-    )
+    refuse_names(["A cohort with readmissions, laboratory and imaging data."], ["README", "lab", "a", "x/imag"], "data")
 
 
 # ── template and application ──
