@@ -7,6 +7,7 @@ whatever happens, no process of it is left; data that cannot be demonstrated is 
 from __future__ import annotations
 
 import json
+import signal
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +22,7 @@ from asset_bridge.cli.demo.show import Show
 from asset_bridge.cli.demo.story import BRIEF, MAIN, ON_CHAIN, Trade
 from asset_bridge.cli.demo.timeline import Timeline
 from asset_bridge.cli.output import size
+from asset_bridge.errors import StoppedError
 from asset_bridge.nodes.devnet import require_simulator
 from asset_bridge.vault.files import walk
 
@@ -42,16 +44,31 @@ def demo(*, data: Path | None, folder: Path | None, keep: bool, measure: bool, a
     require_simulator()
     place = (folder or Path(f"demo-{datetime.now(UTC):%Y%m%d-%H%M%S}")).absolute()
     demo_data.check(data, place)
-    show = Show(as_json)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _stop)
+    try:
+        summary = _run(place, data, Show(as_json), keep=keep, measure=measure)
+    except KeyboardInterrupt:
+        raise StoppedError(
+            "demo.stopped", "stopped; nothing of the demonstration runs any more", hint=f"its logs are in {place}/logs"
+        ) from None
+    if as_json:
+        click.echo(json.dumps(summary, indent=2))
+
+
+def _stop(_number: int, _frame: object) -> None:
+    """A polite request to end is Ctrl-C: whatever was started is ended first."""
+    raise KeyboardInterrupt
+
+
+def _run(place: Path, data: Path | None, show: Show, *, keep: bool, measure: bool) -> dict[str, object]:
     timeline = Timeline(time.time())
     with prepared(place, show, keep=keep) as (net, pipe):
         with show.step("A network on this machine: chain, contracts, storage nodes, light node, TEE nodes"):
             network = net.up(impostors=True)
             show.line("the TEE nodes' attestation is SIMULATED: real messages and checks, no hardware behind them")
         with sessions(place, show, net, network) as scene:
-            summary = _story(scene, timeline, data, pipe, measure)
-    if as_json:
-        click.echo(json.dumps(summary, indent=2))
+            return _story(scene, timeline, data, pipe, measure)
 
 
 def _story(scene: Scene, timeline: Timeline, data: Path | None, pipe: int, measure: bool) -> dict[str, object]:

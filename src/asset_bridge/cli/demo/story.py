@@ -26,7 +26,7 @@ from asset_bridge.errors import BridgeError, DefectError
 MAIN, ON_CHAIN, BRIEF = "the data", "the on-chain asset", "the brief asset"
 EVENT_SECONDS = 30.0
 RECORD_SECONDS = 30
-IMPOSTORS = {"tee-4-unlisted": "measurement", "tee-5-replay": "replay"}
+IMPOSTORS = {"tee-4-unlisted": "measurement", "tee-5-replay": "nonce"}
 """The registered TEE nodes that must be refused, and what their refusal's code must speak of."""
 
 
