@@ -63,6 +63,8 @@ def parse(text: str) -> Policy:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise refused_policy(f"not TOML: {error}") from None
+    except RecursionError:
+        raise refused_policy("nested too deep") from None
     _check(table, _TOP, "the file", _REQUIRED)
     if table["format"] != POLICY_FORMAT:
         raise refused_policy(f'format must be "{POLICY_FORMAT}"')

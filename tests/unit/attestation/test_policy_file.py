@@ -69,6 +69,10 @@ def test_a_huge_file_is_refused() -> None:
     refused("#" + "x" * policy_file.MAX_POLICY_BYTES)
 
 
+def test_a_deeply_nested_file_is_refused() -> None:
+    refused("a = " + "[" * 100_000)
+
+
 def test_simulated_needs_a_development_chain_and_its_root(root_pem: bytes) -> None:
     allowed = GOLDEN.replace("allow_simulated = false", "allow_simulated = true")
     root = f'[simulated]\nroot_certificate = """\n{root_pem.decode()}"""\n'

@@ -13,6 +13,7 @@ from eth_hash.auto import keccak
 from asset_bridge.chain.keys import AccountKey
 from asset_bridge.chain.records import ZERO32, ZERO_ADDRESS, Ack, DeliveryReceipt, NodeKind, Order, OrderState
 from asset_bridge.errors import BridgeError, RefusedError, UnavailableError
+from asset_bridge.nodes.tee.released import Made, MadeCfrags
 from tests.unit.tee.market import Market, down
 
 PROFILE = b"a profile document"
@@ -223,3 +224,15 @@ def test_another_key_or_another_document_or_a_nodes_name_does_not(market: Market
     assert release_with(good, "") == "tee.no-ack"
     market.acks.provider = good
     assert len(provider.release()) == 1
+
+
+def test_of_two_receipts_made_at_once_the_first_is_the_slots_receipt(market: Market) -> None:
+    """Two requests may compute at the same time; both get the receipt that was kept first."""
+    order_id = market.paid()
+    _, first, _ = market.tees[0].core.reencrypt(order_id, market.fetch(order_id))
+    kept = MadeCfrags()
+    name = (order_id, 1, 0, b"k" * 32)
+    one, other = Made(b"c" * 359, first), Made(b"c" * 359, replace(first, block_number=first.block_number + 1))
+    assert kept.keep(name, one) is one
+    assert kept.keep(name, other) is one
+    assert kept.get(name) is one
