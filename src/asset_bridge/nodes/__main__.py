@@ -12,8 +12,8 @@ from pathlib import Path
 
 from asset_bridge.errors import BridgeError
 from asset_bridge.nodes.node_file import NodeFile
-from asset_bridge.processes import end_with
 from asset_bridge.nodes.run import run_node
+from asset_bridge.processes import end_with
 from asset_bridge.vault.passphrase import passphrase_from_file
 
 

@@ -16,10 +16,12 @@ import shutil
 import socket
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from asset_bridge import processes
 from asset_bridge.attestation.policy import development
 from asset_bridge.attestation.policy_file import render
 from asset_bridge.chain.config import DeployConfig
@@ -29,7 +31,6 @@ from asset_bridge.chain.keys import address_bytes
 from asset_bridge.chain.network import Deployment
 from asset_bridge.chain.records import Periods, Vendor
 from asset_bridge.errors import InputError, UnavailableError
-from asset_bridge import processes
 from asset_bridge.nodes.node_file import NodeFile
 from asset_bridge.trade.network import network_of
 from asset_bridge.vault.envelope import MIN_COST
@@ -124,12 +125,11 @@ class Devnet:
         if not self.network_file.exists():
             network.save(self.network_file)
         self._make_homes(settings, network)
-        for kind in ("storage", "light", "tee"):
-            self.start(member.name for member in self.members() if member.kind == kind)
+        self.start(member.name for member in self.members())
         return network
 
     def start(self, names: Iterable[str]) -> None:
-        """Start these members side by side and wait until each serves."""
+        """Start these members side by side and wait until each serves; those that need others wait for them."""
         started = []
         for name in names:
             if self.running(name) is None:
@@ -230,7 +230,8 @@ class Devnet:
         root = pki.make_root(self.folder / "simulated-root", now=now)
         ports = {one["name"]: one["port"] for one in settings["members"]}
         operators: dict[bytes, str] = {}
-        for member in self.members():
+
+        def make(member: Member) -> None:
             folder = self.folder / "nodes" / member.name
             home_folder = self.folder / "operators" / member.name
             if not (folder / "node.toml").exists():
@@ -264,9 +265,14 @@ class Devnet:
                 ).save()
             if member.kind == "tee":
                 operators[address_bytes(Home.open(home_folder).info.address)] = member.name
+
+        with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+            list(pool.map(make, self.members()))
         if not self.policy_file.exists():
             listed = {report.measurement_id(report.measurement_of(LISTED)): "simulated development build"}
-            self.policy_file.write_text(render(development(network.chain_id, operators, listed, root.read_bytes())))
+            self.policy_file.write_text(
+                render(development(network.chain_id, dict(sorted(operators.items())), listed, root.read_bytes()))
+            )
 
 
 def free_port() -> int:

@@ -24,7 +24,8 @@ from asset_bridge.trade.directory import Directory, node_name
 from asset_bridge.trade.ports import TeeNode
 from asset_bridge.trade.remote import RemoteLight, RemoteTee
 
-LOOK_AGAIN_SECONDS = 15.0
+LOOK_AGAIN_SECONDS, SOON_SECONDS = 15.0, 0.5
+START_SECONDS = 60.0
 WEBHOOK_SECONDS = 10.0
 
 
@@ -63,7 +64,8 @@ class StorageNodes:
             replica = HttpReplica(one.node_id, self._node.peer(url, name), Gateway(url, name), operator=one.operator)
             found[one.node_id] = (one.endpoint_digest, replica)
         self._known = found
-        self._looked_at = self._clock() if len(found) == len(registered) else None
+        complete = len(found) == len(registered) and len(found) >= self._node.file.replicas
+        self._looked_at = self._clock() - (0.0 if complete else LOOK_AGAIN_SECONDS - SOON_SECONDS)
 
 
 def post_webhook(url: str, event: Mapping[str, Any]) -> None:
@@ -74,6 +76,21 @@ def post_webhook(url: str, event: Mapping[str, Any]) -> None:
         answer = None
     if answer is None or not answer.is_success:
         raise UnavailableError("light.webhook", "a webhook did not take its event", actor="operator")
+
+
+def publish_document(core: LightNodeCore, document: bytes) -> None:
+    """Put the endpoint document on the storage nodes; waits a while for storage nodes that are just starting."""
+    root = file_dag(document).root.to_bytes()
+    until = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            core.upload(root, len(document), {root: document}.__getitem__, "document", None)
+        except UnavailableError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(SOON_SECONDS)
+        else:
+            return
 
 
 def run(node: Started) -> None:
@@ -109,7 +126,6 @@ def run(node: Started) -> None:
             post=post_webhook,
         )
     )
-    dag = file_dag(document)
-    core.upload(dag.root.to_bytes(), len(document), {dag.root.to_bytes(): document}.__getitem__, "document", None)
+    publish_document(core, document)
     guard = node.guard()
     node.serve(build(core, guard, workers=Workers(core, audit_seconds=node.file.audit_seconds)), guard)

@@ -26,7 +26,7 @@ from asset_bridge.trade.documents.profile import ack_address_of
 from asset_bridge.trade.register import EndpointDocument
 from asset_bridge.trade.remote import RemoteLight
 
-UPLOAD_ATTEMPTS = 20
+UPLOAD_ATTEMPTS, PAUSE_SECONDS = 240, 0.5
 SIMULATED = "simulated"
 
 
@@ -79,7 +79,7 @@ def publish_document(node: Started, document: bytes, dag: FileDag) -> None:
                 return
             except UnavailableError as error:
                 last = error
-        time.sleep(0.5)
+        time.sleep(PAUSE_SECONDS)
     raise last or InputError("nodes.no-light-node", "network.toml names no light node", actor="operator")
 
 
