@@ -14,6 +14,7 @@ from asset_bridge.attestation.policy import NOBODY
 from asset_bridge.attestation.refusal import EvidenceRefused, Refusal
 from asset_bridge.attestation.verifiers import hardware
 from asset_bridge.chain.keys import address_bytes
+from asset_bridge.chain.messages import order_key_digest
 from asset_bridge.chain.records import ZERO32, Node, Vendor
 from asset_bridge.errors import InputError, TamperedError, UnavailableError
 from asset_bridge.trade import evidence as story
@@ -240,6 +241,11 @@ def test_order_keys_are_checked(market: Market) -> None:
         with pytest.raises(TamperedError) as caught:
             taken(raw)
         assert caught.value.code == "trade.order-key"
+    for expires_at in (market.now + 100, market.now + 90_000):  # signed by the node, and still too soon or too late
+        digest = order_key_digest(market.domain, order_id, good.node_id, good.epoch, good.kem_key_digest, expires_at)
+        signature = tee.core._identity.key.sign_digest(digest)
+        with pytest.raises(TamperedError):
+            taken(replace(good, expires_at=expires_at, signature=signature).encode())
     stranger = replace(verdict, node_id=ZERO32)
     with pytest.raises(TamperedError):
         take_order_key(Answers(silent, good.encode()), stranger, node, order_id, reader=market.twin, now=market.now)  # type: ignore[arg-type]
