@@ -31,8 +31,6 @@ from asset_bridge.trade.documents.form import Attachment
 from asset_bridge.trade.opening import Opened, open_at_hand
 from asset_bridge.vault.files import media_type
 
-RECORDED_TRIES = 5
-
 
 class Consumer(Session):
     """The verbs of a data consumer."""
@@ -85,18 +83,15 @@ class Consumer(Session):
         )
         return Paid(order_id, _checked(done.checked), done.sent)
 
-    def fetch(self, order_id: bytes, output: Path | str) -> Fetched:
-        """Download, have re-encrypted, open into the new folder `output`."""
-        done = fetch_story.fetch(self.desk, order_id, Path(output), self.home.bodies_folder)
-        return _fetched(order_id, done.opened, done, self._recorded(order_id))
+    def fetch(self, order_id: bytes, output: Path | str, *, record: bool = False) -> Fetched:
+        """Download, have re-encrypted, open into the new folder `output`.
 
-    def _recorded(self, order_id: bytes) -> Sent | None:
-        """Record the delivery where no light node does it soon: an unrecorded delivery is refunded and the provider unpaid."""
-        for _ in range(RECORDED_TRIES):
-            if self.chain.order(order_id).state is not OrderState.PAID:
-                return None
-            self.desk.pause()
-        return None
+        Args:
+            record: also put the receipts on chain, for the recorder's fee; light nodes do it otherwise, and `accept` at the latest.
+        """
+        done = fetch_story.fetch(self.desk, order_id, Path(output), self.home.bodies_folder)
+        unrecorded = record and self.chain.order(order_id).state is OrderState.PAID
+        return _fetched(order_id, done.opened, done, self.record_delivery(order_id) if unrecorded else None)
 
     def open_again(self, order_id: bytes, output: Path | str, sealed: Path | None = None) -> Fetched:
         """Open again what was fetched before; no TEE node is asked. `sealed`: a sealed file at hand."""

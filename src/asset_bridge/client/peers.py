@@ -6,16 +6,21 @@ are tried in turn, none is special. Does not promise: that anyone answers truthf
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from typing import Protocol, TypeVar
+from urllib.parse import urlsplit
 
 from asset_bridge.chain.records import Ack, DeliveryReceipt, FetchSignature, NodeKind, StorageReceipt
 from asset_bridge.errors import BridgeError, InputError, UnavailableError
 from asset_bridge.ipfs.gateway import Gateway
 from asset_bridge.trade.directory import Directory, node_name
 from asset_bridge.trade.ports import BlockSource, ChainReader, LightNode, Progress
+from asset_bridge.transport.tls import pinned_context
+from asset_bridge.vault.network import Peer
 
 _T = TypeVar("_T")
+_Made = TypeVar("_Made", covariant=True)
 
 
 class LightNodes:
@@ -68,6 +73,38 @@ class LightNodes:
     ) -> list[tuple[bytes, bytes, DeliveryReceipt, tuple[Ack, ...]]]:
         """See LightNode."""
         return self._first(lambda node: node.reencrypt(order_id, fetch))
+
+
+class Maker(Protocol[_Made]):
+    """Makes a connection to a URL."""
+
+    def __call__(self, url: str, name: str, verify: ssl.SSLContext | bool = True) -> _Made: ...
+
+
+def reachable(nodes: Sequence[Peer], role: str, make: Maker[_Made]) -> list[_Made]:
+    """Connections to the nodes of network.toml. A node with a pinned TLS key that is down now, or shows another key, is left out.
+
+    Raises:
+        BridgeError: every one was left out; the last one's reason.
+    """
+    made: list[_Made] = []
+    reason: BridgeError | None = None
+    for node in nodes:
+        try:
+            made.append(make(node.url, f"{role} {node.url}", verify_of(node)))
+        except BridgeError as error:
+            reason = error
+    if reason is not None and not made:
+        raise reason
+    return made
+
+
+def verify_of(node: Peer) -> ssl.SSLContext | bool:
+    """How the node's TLS certificate is verified: by its pin where it has one, else as usual."""
+    parts = urlsplit(node.url)
+    if node.tls_pin is None or parts.scheme != "https":
+        return True
+    return pinned_context(parts.hostname or "", parts.port or 443, node.tls_pin)
 
 
 def storage_sources(

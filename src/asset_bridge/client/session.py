@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import ssl
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,7 @@ from asset_bridge.chain.account import RpcAccount
 from asset_bridge.chain.adapter import RpcChain
 from asset_bridge.chain.keys import AccountKey
 from asset_bridge.chain.records import ZERO_ADDRESS, Asset, Node, NodeKind, Sent
-from asset_bridge.client.peers import LightNodes, storage_sources
+from asset_bridge.client.peers import LightNodes, reachable, storage_sources
 from asset_bridge.client.results import CatalogEntry, Claimed
 from asset_bridge.errors import BridgeError, InputError
 from asset_bridge.ipfs.gateway import Gateway
@@ -239,17 +240,24 @@ class Peers:
         sleep: Callable[[float], None],
         randbytes: RandBytes,
     ) -> None:
-        def peer(url: str, name: str) -> Peer:
+        def peer(url: str, name: str, verify: ssl.SSLContext | bool = True) -> Peer:
             return Peer(
-                url, name=name, chain_id=network.chain_id, signer=key, clock=clock, randbytes=randbytes, sleep=sleep
+                url,
+                name=name,
+                chain_id=network.chain_id,
+                signer=key,
+                clock=clock,
+                randbytes=randbytes,
+                sleep=sleep,
+                verify=verify,
             )
 
-        def gateway(url: str, name: str) -> Gateway:
-            return Gateway(url, name)
+        def gateway(url: str, name: str, verify: ssl.SSLContext | bool = True) -> Gateway:
+            return Gateway(url, name, verify=verify)
 
-        lights = [RemoteLight(peer(node.url, f"light node {node.url}")) for node in network.light_nodes]
-        self.light = LightNodes(lights)
-        start = [gateway(node.url, f"storage node {node.url}") for node in network.storage_nodes]
+        lights = reachable(network.light_nodes, "light node", peer)
+        self.light = LightNodes([RemoteLight(light) for light in lights])
+        start = reachable(network.storage_nodes, "storage node", gateway)
         self._directory = Directory(network.chain_id, reader.registry, lambda: [*start, self.light], peer)
         sources = storage_sources(reader, self._directory, start, gateway)
         self.storage = MultiSource(sources)
