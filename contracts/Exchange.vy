@@ -11,6 +11,7 @@
 from interfaces import IAssetLedger
 from interfaces import INodeRegistry
 from modules import authority
+from modules import events
 from modules import node_messages
 from modules import order_book
 from modules import orders
@@ -18,6 +19,7 @@ from modules import payout
 from modules import periods
 from modules import purse
 from modules import signatures
+from modules import verbs
 
 initializes: authority
 initializes: order_book
@@ -34,77 +36,7 @@ exports: (
     purse.open_balance,
 )
 
-event Requested:
-    order_id: indexed(bytes32)
-    provider: indexed(address)
-    consumer: indexed(address)
-    asset_id: bytes32
-    offer: IAssetLedger.Offer
-    fetch_signer: address
-    pk_b_sign: uint8
-    pk_b_x: bytes32
-    hybrid_key: bytes32
-    form: bytes32
-    form_length: uint64
-    order_nonce: bytes32
 
-
-event Cancelled:
-    order_id: indexed(bytes32)
-
-
-event Expired:
-    order_id: indexed(bytes32)
-
-
-event Paid:
-    order_id: indexed(bytes32)
-    payer: address
-    accepts: Bytes[1040]
-
-
-event Delivered:
-    order_id: indexed(bytes32)
-    generation: uint32
-    recorder: bytes32
-    fetch: Bytes[64]
-    receipts: Bytes[2192]
-    old_rows: Bytes[2512]
-
-
-event Settled:
-    order_id: indexed(bytes32)
-    accepted: bool
-    accounts: DynArray[bytes32, 27]
-    amounts: DynArray[uint256, 27]
-
-
-event Refunded:
-    order_id: indexed(bytes32)
-    amount: uint256
-    agreed: bool
-
-
-event ChallengeOpened:
-    order_id: indexed(bytes32)
-    answer_by: uint256
-
-
-event ChallengeClosed:
-    order_id: indexed(bytes32)
-    met: bool
-
-
-REQUEST_TYPE: constant(bytes32) = keccak256(
-    "Request(bytes32 order,address fetchSigner,uint256 periods,bytes32 card,uint64 formLength,uint256 nonce,uint64 deadline)"
-)
-CANCEL_TYPE: constant(bytes32) = keccak256("Cancel(bytes32 order,uint256 nonce,uint64 deadline)")
-PAY_TYPE: constant(bytes32) = keccak256(
-    "Pay(bytes32 order,address token,uint256 price,bytes32 table,uint256 nonce,uint64 deadline)"
-)
-ACCEPT_DELIVERY_TYPE: constant(bytes32) = keccak256("AcceptDelivery(bytes32 order,uint256 nonce,uint64 deadline)")
-AGREE_REFUND_TYPE: constant(bytes32) = keccak256("AgreeRefund(bytes32 order,uint256 nonce,uint64 deadline)")
-CLAIM_TYPE: constant(bytes32) = keccak256("Claim(bytes32 account,address token,uint256 nonce,uint64 deadline)")
 MIN_MARGIN_SECONDS: constant(uint256) = 3_600
 MIN_GRACE_SECONDS: constant(uint256) = 86_400
 
@@ -184,7 +116,7 @@ def request(
         )
     )
     authority._actor(
-        authority_, abi_encode(REQUEST_TYPE, order_id, fetch_signer, offer.periods, offer.card, form_length)
+        authority_, abi_encode(verbs.REQUEST_TYPE, order_id, fetch_signer, offer.periods, offer.card, form_length)
     )
     assert order_book._words[order_id] == 0, "exchange: order exists"
     # Reverts unless the asset can be requested at exactly this offer.
@@ -205,7 +137,7 @@ def request(
     approve_by: uint256 = block.timestamp + periods._seconds(offer.periods, periods.APPROVE)
     core: uint256 = orders._core(orders._basis(terms, offer.card), empty(bytes32), empty(bytes32))
     order_book._words[order_id] = core | orders._moved(0, orders.REQUESTED, approve_by)
-    log Requested(
+    log events.Requested(
         order_id=order_id,
         provider=provider,
         consumer=consumer,
@@ -228,9 +160,9 @@ def cancel(order_id: bytes32, terms: orders.Terms, card: bytes32, table_hash: by
     @notice The consumer withdraws an order that is not paid.
     """
     status: uint256 = order_book._read(order_id, terms, card, table_hash, empty(bytes32), 1 << orders.REQUESTED | 1 << orders.APPROVED)
-    self._only_consumer(terms, authority._actor(authority_, abi_encode(CANCEL_TYPE, order_id)))
+    self._only_consumer(terms, authority._actor(authority_, abi_encode(verbs.CANCEL_TYPE, order_id)))
     order_book._set_status(order_id, orders._moved(status, orders.CANCELLED, 0))
-    log Cancelled(order_id=order_id)
+    log events.Cancelled(order_id=order_id)
 
 
 @external
@@ -242,7 +174,7 @@ def expire(order_id: bytes32):
     orders._in_state(status, 1 << orders.REQUESTED | 1 << orders.APPROVED)
     assert block.timestamp >= orders._deadline(status), "exchange: deadline is not reached"
     order_book._set_status(order_id, orders._moved(status, orders.EXPIRED, 0))
-    log Expired(order_id=order_id)
+    log events.Expired(order_id=order_id)
 
 
 @payable
@@ -263,7 +195,7 @@ def pay(
     status: uint256 = order_book._read(order_id, terms, card, table_hash, empty(bytes32), 1 << orders.APPROVED)
     orders._before_deadline(status)
     self._only_consumer(
-        terms, authority._actor(authority_, abi_encode(PAY_TYPE, order_id, terms.token, terms.price, table_hash))
+        terms, authority._actor(authority_, abi_encode(verbs.PAY_TYPE, order_id, terms.token, terms.price, table_hash))
     )
     bitmap: uint256 = 0
     nodes: DynArray[bytes32, 16] = []
@@ -279,7 +211,7 @@ def pay(
         | orders._moved(status, orders.PAID, deliver_by)
         | orders.MONEY
     )
-    log Paid(order_id=order_id, payer=msg.sender, accepts=accepts)
+    log events.Paid(order_id=order_id, payer=msg.sender, accepts=accepts)
     until: uint256 = periods._busy_until(deliver_by, True, terms.periods, grace_seconds, development)
     extcall IAssetLedger(ledger).hold(terms.asset_id, until)
     extcall INodeRegistry(registry).hold(nodes, epochs, until)
@@ -331,7 +263,7 @@ def record_delivery(
         orders._core(orders._basis(terms, card), table_hash, keccak256(delivery))
         | orders._moved(status, orders.DELIVERED, window_end)
     )
-    log Delivered(
+    log events.Delivered(
         order_id=order_id,
         generation=convert(orders._generation(table), uint32),
         recorder=account,
@@ -359,7 +291,7 @@ def settle(
     status: uint256 = order_book._read(order_id, terms, card, table_hash, keccak256(progress), 1 << orders.DELIVERED)
     self._no_open_challenge(status)
     accepted: bool = block.timestamp < orders._deadline(status)
-    actor: address = authority._actor(authority_, abi_encode(ACCEPT_DELIVERY_TYPE, order_id))
+    actor: address = authority._actor(authority_, abi_encode(verbs.ACCEPT_DELIVERY_TYPE, order_id))
     if accepted:
         self._only_consumer(terms, actor)
     order_book._set_status(order_id, orders._moved(status, orders.SETTLED, 0))
@@ -370,7 +302,7 @@ def settle(
     for account: bytes32 in accounts:
         purse._credit(terms.token, account, amounts[i])
         i += 1
-    log Settled(order_id=order_id, accepted=accepted, accounts=accounts, amounts=amounts)
+    log events.Settled(order_id=order_id, accepted=accepted, accounts=accounts, amounts=amounts)
     if claim_for != empty(bytes32):
         self._claim(terms.token, claim_for, msg.sender)
 
@@ -390,7 +322,7 @@ def agree_refund(
     """
     status: uint256 = order_book._read(order_id, terms, card, table_hash, progress_hash, 1 << orders.PAID | 1 << orders.DELIVERED | 1 << orders.REVOKED)
     self._no_open_challenge(status)
-    head: Bytes[640] = abi_encode(AGREE_REFUND_TYPE, order_id)
+    head: Bytes[640] = abi_encode(verbs.AGREE_REFUND_TYPE, order_id)
     self._only_provider(terms.provider, authority._actor(provider_authority, head))
     self._only_consumer(terms, authority._actor(consumer_authority, head))
     self._refund(order_id, terms, status, True)
@@ -415,7 +347,7 @@ def claim(token: address, account: bytes32, authority_: Bytes[1084]):
     """
     @notice Pays the whole balance of an account to its payee.
     """
-    self._claim(token, account, authority._actor(authority_, abi_encode(CLAIM_TYPE, account, token)))
+    self._claim(token, account, authority._actor(authority_, abi_encode(verbs.CLAIM_TYPE, account, token)))
 
 
 # Grants and Challenges
@@ -459,7 +391,7 @@ def open_challenge(
         order_id,
         orders._moved(status | orders.CHALLENGED, orders.DELIVERED, max(orders._deadline(status), answer_by)),
     )
-    log ChallengeOpened(order_id=order_id, answer_by=answer_by)
+    log events.ChallengeOpened(order_id=order_id, answer_by=answer_by)
     return answer_by
 
 
@@ -473,7 +405,7 @@ def close_challenge(
     self._only_challenges()
     status: uint256 = order_book._read(order_id, terms, card, table_hash, progress_hash, 1 << orders.DELIVERED)
     assert status & (orders.CHALLENGED | orders.ANSWERED) == orders.CHALLENGED, "exchange: no open challenge"
-    log ChallengeClosed(order_id=order_id, met=met)
+    log events.ChallengeClosed(order_id=order_id, met=met)
     if met:
         order_book._set_status(order_id, status | orders.ANSWERED)
     else:
@@ -553,7 +485,7 @@ def _refund(order_id: bytes32, terms: orders.Terms, status: uint256, agreed: boo
     assert status & orders.MONEY != 0, "exchange: order is not paid"
     order_book._set_status(order_id, orders._moved(status, orders.REFUNDED, 0))
     purse._credit(terms.token, convert(terms.consumer, bytes32), terms.price)
-    log Refunded(order_id=order_id, amount=terms.price, agreed=agreed)
+    log events.Refunded(order_id=order_id, amount=terms.price, agreed=agreed)
 
 
 @internal

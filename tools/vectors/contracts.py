@@ -73,6 +73,38 @@ def digest(name: str, chain_id: int, contract: str, values: dict[str, Any]) -> b
     return keccak(b"\x19" + signable.version + signable.header + signable.body)
 
 
+# spec §1: label, chain id, contract, then what each id is made of.
+ASSET_ID_TYPES = [
+    "string",
+    "uint256",
+    "address",
+    "address",
+    "bytes32",
+    "bytes32",
+    "bytes32",
+    "bytes",
+    "bytes",
+    "bytes",
+    "bytes32",
+    "bytes32",
+    "uint256",
+]
+ORDER_ID_TYPES = [
+    "string",
+    "uint256",
+    "address",
+    "bytes32",
+    "address",
+    "bytes",
+    "bytes32",
+    "bytes32",
+    "bytes32",
+    "address",
+    "uint256",
+    "bytes32",
+]
+
+
 def node_id(operator: str, salt: bytes) -> bytes:
     """spec §1."""
     return keccak(encode(["address", "bytes32"], [operator, salt]))
@@ -82,8 +114,21 @@ def asset_id(chain_id: int, ledger: str, provider: str, listing: dict[str, Any])
     """spec §1; `listing` holds header, capsule, package, pk_a, w, signer, pq_commit, body_digest, body_length."""
     return keccak(
         encode(
-            ["string", "uint256", "address", "address", "bytes32", "bytes32", "bytes32"]
-            + ["bytes", "bytes", "bytes", "bytes32", "bytes32", "uint256"],
+            [
+                "string",
+                "uint256",
+                "address",
+                "address",
+                "bytes32",
+                "bytes32",
+                "bytes32",
+                "bytes",
+                "bytes",
+                "bytes",
+                "bytes32",
+                "bytes32",
+                "uint256",
+            ],
             ["asset-bridge/asset/1", chain_id, ledger, provider]
             + [keccak(listing[part]) for part in ("header", "capsule", "package")]
             + [listing[part] for part in ("pk_a", "w", "signer", "pq_commit", "body_digest", "body_length")],
@@ -95,8 +140,20 @@ def order_id(chain_id: int, exchange: str, consumer: str, asset: bytes, request:
     """spec §1; `request` holds pk_b, hybrid_key, form, terms, token, price, order_nonce."""
     return keccak(
         encode(
-            ["string", "uint256", "address", "bytes32", "address", "bytes", "bytes32", "bytes32", "bytes32", "address"]
-            + ["uint256", "bytes32"],
+            [
+                "string",
+                "uint256",
+                "address",
+                "bytes32",
+                "address",
+                "bytes",
+                "bytes32",
+                "bytes32",
+                "bytes32",
+                "address",
+                "uint256",
+                "bytes32",
+            ],
             ["asset-bridge/order/1", chain_id, exchange, asset, consumer]
             + [request[part] for part in ("pk_b", "hybrid_key", "form", "terms", "token", "price", "order_nonce")],
         )

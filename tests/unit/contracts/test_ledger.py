@@ -8,7 +8,7 @@ import boa
 import pytest
 from eth_hash.auto import keccak
 
-from tests.unit.contracts.world import DAY, START, ZERO, Role, World, deploy_refused, pack_periods
+from tests.unit.contracts.world import DAY, START, ZERO, Role, World, deploy_refused, pack_periods, refuses
 from tools.vectors import contracts as spec
 
 
@@ -16,7 +16,7 @@ def test_a_listing_is_kept_and_its_key_is_used_once(world: World) -> None:
     listing = world.listing()
     world.ledger.list_asset(*listing.values(), sender=world.provider.address)
     assert world.ledger.asset(world.asset_of(listing).asset_id)[1] == 1
-    with boa.reverts("ledger: delegating key is used"):
+    with refuses("ledger: delegating key is used"):
         world.publish(keys=listing["keys"])
 
 
@@ -50,13 +50,13 @@ def test_listing_refuses(world: World, changes: dict[str, object], reason: str |
     if reason is None:
         world.publish(**changes)
         return
-    with boa.reverts(reason):
+    with refuses(reason):
         world.publish(**changes)
 
 
 def test_the_signers_point_and_address_are_one_key(world: World) -> None:
     keys = world.listing()["keys"]
-    with boa.reverts("ledger: signer's y does not match"):
+    with refuses("ledger: signer's y does not match"):
         world.publish(keys=keys[:164] + bytes([keys[164] ^ 1]) + keys[165:])
 
 
@@ -79,12 +79,12 @@ def test_the_storage_receipt_is_checked(world: World, case: str) -> None:
         ),
     }
     changed, reason = cases[case]
-    with boa.reverts(reason):
+    with refuses(reason):
         world.ledger.list_asset(*{**listing, "storage": changed}.values(), sender=world.provider.address)
 
 
 def test_a_provider_without_profile_cannot_list(world: World) -> None:
-    with boa.reverts("ledger: no profile"):
+    with refuses("ledger: no profile"):
         world.publish(sender=world.stranger, provider=world.stranger.address)
 
 
@@ -101,7 +101,7 @@ def test_listing_by_signature(world: World) -> None:
     fields = {"asset": asset.asset_id, "offer": spec.offer_hash(asset.offer), "description": listing["description"]}
     authority = world.authority(world.provider, "List", world.ledger, supersedes=bytes(32), **fields)
     arguments = {**listing, "authority": authority}
-    with boa.reverts("authority: signature is not the account's"):
+    with refuses("authority: signature is not the account's"):
         changed = {**arguments, "description": bytes(32)}
         world.ledger.list_asset(*changed.values(), sender=world.stranger.address)
     world.ledger.list_asset(*arguments.values(), sender=world.stranger.address)
@@ -119,10 +119,10 @@ def test_an_offer_changes_for_future_requests_only(world: World) -> None:
         ((asset.offer, (*new[:4], bytes(32))), me, "ledger: card cannot change"),
         ((asset.offer, (5, them, *new[2:])), me, "ledger: token is not allowed"),
     ):
-        with boa.reverts(reason):
+        with refuses(reason):
             world.ledger.set_offer(asset.asset_id, me, *arguments, b"", sender=sender)
     world.ledger.set_offer(asset.asset_id, me, asset.offer, new, b"", sender=me)
-    with boa.reverts("ledger: not the present offer"):
+    with refuses("ledger: not the present offer"):
         world.request(asset)
     world.pay(world.approve(order))
     assert world.state(order) == "paid"
@@ -135,35 +135,35 @@ def test_retirement_waits_for_paid_orders_and_stops_requests(world: World) -> No
     busy = START + 3 * DAY + world.grace
     assert world.ledger.asset(asset.asset_id)[2] == busy
     world.move_to(busy - 1)
-    with boa.reverts("ledger: asset is busy"):
+    with refuses("ledger: asset is busy"):
         world.ledger.retire(*arguments, sender=me)
     world.move_to(busy)
-    with boa.reverts("ledger: not the owner"):
+    with refuses("ledger: not the owner"):
         world.ledger.retire(*arguments, sender=world.stranger.address)
     world.ledger.retire(*arguments, sender=me)
     for call in (lambda: world.request(asset), lambda: world.ledger.retire(*arguments, sender=me)):
-        with boa.reverts("ledger: not listed"):
+        with refuses("ledger: not listed"):
             call()
 
 
 def test_payee_and_recovery_change_after_seven_days_only(world: World) -> None:
     me, new = world.provider.address, Role("new payee").address
-    with boa.reverts("ledger: payee changes by propose_change"):
+    with refuses("ledger: payee changes by propose_change"):
         world.ledger.set_profile(me, bytes(32), new, world.recovery.address, b"", sender=me)
-    with boa.reverts("ledger: recovery changes by propose_change"):
+    with refuses("ledger: recovery changes by propose_change"):
         world.ledger.set_profile(me, bytes(32), world.payee.address, ZERO, b"", sender=me)
-    with boa.reverts("ledger: payee is zero"):
+    with refuses("ledger: payee is zero"):
         world.ledger.set_profile(me, bytes(32), ZERO, ZERO, b"", sender=me)
     change = (me, me, new, world.recovery.address)
-    with boa.reverts("ledger: not owner or recovery account"):
+    with refuses("ledger: not owner or recovery account"):
         world.ledger.propose_change(*change, b"", sender=world.stranger.address)
     world.ledger.propose_change(*change, b"", sender=me)
-    with boa.reverts("ledger: a change waits"):
+    with refuses("ledger: a change waits"):
         world.ledger.propose_change(*change, b"", sender=me)
-    with boa.reverts("ledger: not the change that waits"):
+    with refuses("ledger: not the change that waits"):
         world.ledger.apply_change(me, me, world.stranger.address, ZERO)
     world.move_to(START + DAY - 1)
-    with boa.reverts("ledger: change is too early"):
+    with refuses("ledger: change is too early"):
         world.ledger.apply_change(*change)
     assert world.ledger.payee_of(me) == world.payee.address
     world.move_to(START + DAY)
@@ -176,9 +176,9 @@ def test_a_stolen_owner_key_is_stopped_by_the_recovery_account(world: World) -> 
     me, thief, new = world.provider.address, world.stranger.address, Role("new owner")
     world.ledger.propose_change(me, thief, thief, thief, b"", sender=me)
     world.ledger.cancel_change(me, b"", sender=world.recovery.address)
-    with boa.reverts("ledger: not the change that waits"):
+    with refuses("ledger: not the change that waits"):
         world.ledger.apply_change(me, thief, thief, thief)
-    with boa.reverts("ledger: no change waits"):
+    with refuses("ledger: no change waits"):
         world.ledger.cancel_change(me, b"", sender=me)
     asset = world.publish()
     order = world.request(asset)
@@ -188,40 +188,40 @@ def test_a_stolen_owner_key_is_stopped_by_the_recovery_account(world: World) -> 
     world.move_to(START + DAY)
     world.ledger.apply_change(*change)
     assert world.ledger.owner_of(me) == new.address
-    with boa.reverts("ledger: not the owner"):
+    with refuses("ledger: not the owner"):
         world.publish()
     order = world.request(asset)
-    with boa.reverts("grants: not the provider"):
+    with refuses("grants: not the provider"):
         world.approve(order)
     world.grants.approve(*world.approve_arguments(order), b"", sender=new.address)
 
 
 def test_a_change_needs_a_profile_and_addresses(world: World) -> None:
     them, me = world.stranger.address, world.provider.address
-    with boa.reverts("ledger: no profile"):
+    with refuses("ledger: no profile"):
         world.ledger.propose_change(them, them, them, ZERO, b"", sender=them)
-    with boa.reverts("ledger: zero address"):
+    with refuses("ledger: zero address"):
         world.ledger.propose_change(me, me, ZERO, ZERO, b"", sender=me)
 
 
 def test_tokens_and_exchanges_stand_under_the_governor(world: World) -> None:
     asset, token = world.publish(), Role("token").address
     for call in ("list_token", "remove_token", "list_exchange", "close_exchange"):
-        with boa.reverts("governor: not the governor"):
+        with refuses("governor: not the governor"):
             getattr(world.ledger, call)(token, sender=world.stranger.address)
     with boa.env.prank(world.governor.address):
-        with boa.reverts("ledger: token is zero or listed"):
+        with refuses("ledger: token is zero or listed"):
             world.ledger.list_token(ZERO)
         world.ledger.list_token(token)
-        with boa.reverts("ledger: token is zero or listed"):
+        with refuses("ledger: token is zero or listed"):
             world.ledger.list_token(token)
-        with boa.reverts("governor: not a listed exchange"):
+        with refuses("governor: not a listed exchange"):
             world.ledger.close_exchange(token)
-        with boa.reverts("governor: already listed"):
+        with refuses("governor: already listed"):
             world.ledger.list_exchange(world.exchange.address)
-    with boa.reverts("governor: not a listed exchange"):
+    with refuses("governor: not a listed exchange"):
         world.ledger.hold(asset.asset_id, 1, sender=world.stranger.address)
-    with boa.reverts("ledger: time is too large"):
+    with refuses("ledger: time is too large"):
         world.ledger.hold(asset.asset_id, 2**32, sender=world.exchange.address)
 
 
@@ -230,7 +230,7 @@ def test_a_closed_exchange_takes_no_request_and_ends_its_orders(world: World) ->
     asset = world.publish()
     order, paid = world.approve(world.request(asset)), world.pay(world.approve(world.request(asset)))
     world.ledger.close_exchange(world.exchange.address, sender=world.governor.address)
-    with boa.reverts("ledger: exchange is closed"):
+    with refuses("ledger: exchange is closed"):
         world.request(asset)
     world.pay(order)
     world.deliver(order)
@@ -244,20 +244,39 @@ def test_periods_have_a_minimum_of_a_day_outside_a_development_deployment(world:
     with boa.env.anchor():
         real = World(development=False)
         real.publish()
-        with boa.reverts("ledger: period is too short"):
+        with refuses("ledger: period is too short"):
             real.publish(offer_terms=(1, ZERO, bytes(32), pack_periods(answer=DAY - 1)))
         rest = (real.registry.address, 7 * DAY)
         deploy_refused(
-            "ledger: minimum period is too short", "AssetLedger", real.governor.address, False, *rest, 7 * DAY,
-            pack_periods(window=DAY - 1), [],
+            "ledger: minimum period is too short",
+            "AssetLedger",
+            real.governor.address,
+            False,
+            *rest,
+            7 * DAY,
+            pack_periods(window=DAY - 1),
+            [],
         )
         deploy_refused(
-            "ledger: change delay is too short", "AssetLedger", real.governor.address, False, *rest, 7 * DAY - 1,
-            pack_periods(), [],
+            "ledger: change delay is too short",
+            "AssetLedger",
+            real.governor.address,
+            False,
+            *rest,
+            7 * DAY - 1,
+            pack_periods(),
+            [],
         )
         deploy_refused(
-            "ledger: registry is not a contract", "AssetLedger", real.governor.address, False, ZERO, 7 * DAY, 7 * DAY,
-            pack_periods(), [],
+            "ledger: registry is not a contract",
+            "AssetLedger",
+            real.governor.address,
+            False,
+            ZERO,
+            7 * DAY,
+            7 * DAY,
+            pack_periods(),
+            [],
         )
     world.move_to(START)
     assert keccak(b"") != bytes(32)

@@ -83,7 +83,9 @@ def test_receiver_side_signature_of_umbral_pre_is_the_one_the_contract_checks(wo
     from coincurve import PublicKey
 
     delegating, receiving, signing = (umbral_pre.SecretKey.random() for _ in range(3))
-    kfrags = umbral_pre.generate_kfrags(delegating, receiving.public_key(), umbral_pre.Signer(signing), 2, 3, True, True)
+    kfrags = umbral_pre.generate_kfrags(
+        delegating, receiving.public_key(), umbral_pre.Signer(signing), 2, 3, True, True
+    )
     for kfrag in kfrags:
         raw = bytes(kfrag)
         parts, at = [], 1
@@ -119,6 +121,29 @@ def test_the_deployed_code_is_as_large_as_the_artefact_says(world: World) -> Non
     from tests.unit.contracts.world import ARTEFACTS
 
     for name in ("NodeRegistry", "AssetLedger", "Exchange", "Grants"):
-        contract = {"NodeRegistry": world.registry, "AssetLedger": world.ledger, "Exchange": world.exchange}.get(name, world.grants)
+        contract = {"NodeRegistry": world.registry, "AssetLedger": world.ledger, "Exchange": world.exchange}.get(
+            name, world.grants
+        )
         size = json.loads((ARTEFACTS / f"{name}.json").read_text())["code_size_bytes"]
         assert len(boa.env.get_code(contract.address)) == size
+
+
+def test_every_refusal_is_in_the_spec_and_in_a_test() -> None:
+    import re
+    from pathlib import Path
+
+    code = "".join(path.read_text() for path in CONTRACTS.rglob("*.vy") if "mocks" not in path.parts)
+    prefixes = "registry|ledger|exchange|grants|authority|governor"
+    raised = set(re.findall(rf'"((?:{prefixes}): [^"]+)"', code))
+    listed = set(re.findall(rf"\| `((?:{prefixes}): [^`]+)` \|", (spec.TARGET.parents[1] / "contracts.md").read_text()))
+    tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
+    assert raised == listed
+    assert {reason for reason in raised if f'"{reason}"' not in tests} == set()
+
+
+def test_every_external_function_and_event_is_in_the_spec() -> None:
+    text = (spec.TARGET.parents[1] / "contracts.md").read_text()
+    for name in ("NodeRegistry", "AssetLedger", "Exchange", "Grants"):
+        for entry in abi_of(name):
+            if entry["type"] in ("function", "event"):
+                assert entry["name"] in text, f"{name}.{entry['name']}"

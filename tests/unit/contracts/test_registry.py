@@ -7,7 +7,20 @@ import pytest
 from eth_abi import encode
 from eth_hash.auto import keccak
 
-from tests.unit.contracts.world import DAY, LIGHT, SIMULATED, START, STORAGE, TDX, TEE, ZERO, Role, World, deploy_refused
+from tests.unit.contracts.world import (
+    DAY,
+    LIGHT,
+    SIMULATED,
+    START,
+    STORAGE,
+    TDX,
+    TEE,
+    ZERO,
+    Role,
+    World,
+    deploy_refused,
+    refuses,
+)
 
 EPOCH = "(bytes32,uint64,address,uint8,bytes32,bytes32,bytes32,uint64)"
 
@@ -38,13 +51,13 @@ def test_a_registered_node_is_live_and_readable(world: World) -> None:
 )
 def test_registration_refuses(world: World, kind: int, changes: dict[str, object], value: int, reason: str) -> None:
     epoch = world.epoch(Role("x"), kind, **changes)
-    with boa.reverts(reason):
+    with refuses(reason):
         world.registry.register(bytes(32), kind, epoch, b"", sender=world.stranger.address, value=value)
 
 
 def test_a_node_id_registers_once(world: World) -> None:
     operator = world.tees[0].operator
-    with boa.reverts("registry: node exists"):
+    with refuses("registry: node exists"):
         world.registry.register(
             keccak(b"tee 0"), TEE, world.epoch(Role("x"), TEE), b"", sender=operator.address, value=10**18
         )
@@ -74,9 +87,9 @@ def test_a_new_epoch_keeps_past_keys_readable(world: World) -> None:
     world.registry.renew(node.node_id, world.epoch(Role("third key"), TEE), b"", sender=operator)
     keys = [world.registry.signing_key(node.node_id, epoch) for epoch in (0, 1, 2, 3, 4)]
     assert keys == [ZERO, first, Role("second key").address, Role("third key").address, ZERO]
-    with boa.reverts("registry: not the current epoch"):
+    with refuses("registry: not the current epoch"):
         world.registry.tee_slots([node.node_id], [1])
-    with boa.reverts("registry: not the operator"):
+    with refuses("registry: not the operator"):
         world.registry.renew(node.node_id, world.epoch(Role("x"), TEE), b"", sender=world.stranger.address)
 
 
@@ -87,22 +100,22 @@ def test_a_node_is_live_up_to_and_not_at_its_expiry(world: World) -> None:
     assert world.registry.is_live(world.light.node_id)
     world.move_to(START + 400 * DAY)
     assert not world.registry.is_live(node.node_id)
-    with boa.reverts("registry: epoch has expired"):
+    with refuses("registry: epoch has expired"):
         world.registry.tee_slots([node.node_id], [1])
-    with boa.reverts("registry: epoch has expired"):
+    with refuses("registry: epoch has expired"):
         world.registry.light_key(world.light.node_id, 1)
 
 
 def test_lists_do_not_gate_registration_but_liveness(world: World) -> None:
     node = world.register("unlisted", TEE, measurement=keccak(b"other code"))
     assert not world.registry.is_live(node.node_id)
-    with boa.reverts("registry: measurement is not listed"):
+    with refuses("registry: measurement is not listed"):
         world.registry.tee_slots([node.node_id], [1])
     world.registry.list_measurement(SIMULATED, keccak(b"other code"), sender=world.governor.address)
     assert not world.registry.is_live(node.node_id)
     world.registry.refresh(node.node_id)
     assert world.registry.is_live(node.node_id)
-    with boa.reverts("registry: not a tee node"):
+    with refuses("registry: not a tee node"):
         world.registry.refresh(world.light.node_id)
 
 
@@ -114,7 +127,7 @@ def test_removal_acts_at_once_and_can_be_undone(world: World, what: str) -> None
         assert not world.registry.is_live(world.tees[0].node_id)
         getattr(world.registry, f"list_{what}")(*arguments)
         assert world.registry.is_live(world.tees[0].node_id)
-        with boa.reverts("registry: already listed"):
+        with refuses("registry: already listed"):
             getattr(world.registry, f"list_{what}")(*arguments)
 
 
@@ -131,17 +144,17 @@ def test_removal_acts_at_once_and_can_be_undone(world: World, what: str) -> None
     ],
 )
 def test_only_the_governor_touches_the_lists(world: World, call: str, arguments: tuple[object, ...]) -> None:
-    with boa.reverts("governor: not the governor"):
+    with refuses("governor: not the governor"):
         getattr(world.registry, call)(*arguments, sender=world.stranger.address)
 
 
 def test_the_governor_hands_over_in_two_steps(world: World) -> None:
     world.registry.propose_governor(world.stranger.address, sender=world.governor.address)
-    with boa.reverts("governor: not proposed"):
+    with refuses("governor: not proposed"):
         world.registry.accept_governor(sender=world.provider.address)
     world.registry.accept_governor(sender=world.stranger.address)
     assert world.registry.governor() == world.stranger.address
-    with boa.reverts("governor: not proposed"):
+    with refuses("governor: not proposed"):
         world.registry.accept_governor(sender=world.stranger.address)
 
 
@@ -152,38 +165,41 @@ def test_stake_leaves_after_the_last_window_only(world: World) -> None:
     assert world.registry.node(node.node_id)[7] == busy
     assert world.registry.node(idle.node_id)[7] == 0
     world.move_to(busy - 1)
-    with boa.reverts("registry: node is busy"):
+    with refuses("registry: node is busy"):
         world.registry.withdraw(node.node_id, sender=node.operator.address)
     world.move_to(busy)
-    with boa.reverts("registry: not the operator"):
+    with refuses("registry: not the operator"):
         world.registry.withdraw(node.node_id, sender=world.stranger.address)
     before = boa.env.get_balance(node.operator.address)
     world.registry.withdraw(node.node_id, sender=node.operator.address)
     assert boa.env.get_balance(node.operator.address) == before + 10**18
     assert world.registry.node(node.node_id)[9:] == (True, False)
-    for call in (lambda: world.registry.withdraw(node.node_id, sender=node.operator.address), lambda: world.renew(node)):
-        with boa.reverts("registry: node is withdrawn"):
+    for call in (
+        lambda: world.registry.withdraw(node.node_id, sender=node.operator.address),
+        lambda: world.renew(node),
+    ):
+        with refuses("registry: node is withdrawn"):
             call()
-    with boa.reverts("registry: no such node"):
+    with refuses("registry: no such node"):
         world.registry.add_stake(node.node_id, value=1, sender=node.operator.address)
 
 
 def test_holds_and_slashes_are_for_a_listed_exchange(world: World) -> None:
     node, anyone = world.tees[0], world.stranger.address
-    with boa.reverts("governor: not a listed exchange"):
+    with refuses("governor: not a listed exchange"):
         world.registry.hold([node.node_id], [1], START + DAY, sender=anyone)
-    with boa.reverts("registry: not the exchange's grants contract"):
+    with refuses("registry: not the exchange's grants contract"):
         world.registry.hold_for(world.exchange.address, [node.node_id], [1], START, sender=anyone)
-    with boa.reverts("registry: not the exchange's challenges contract"):
+    with refuses("registry: not the exchange's challenges contract"):
         world.registry.slash(world.exchange.address, [node.node_id], 1, anyone, sender=anyone)
-    with boa.reverts("governor: not a listed exchange"):
+    with refuses("governor: not a listed exchange"):
         world.registry.slash(anyone, [node.node_id], 1, anyone, sender=anyone)
-    with boa.reverts("registry: lengths differ"):
+    with refuses("registry: lengths differ"):
         world.registry.hold([node.node_id], [], START + DAY, sender=world.exchange.address)
-    with boa.reverts("registry: time is too large"):
+    with refuses("registry: time is too large"):
         world.registry.hold([node.node_id], [1], 2**32, sender=world.exchange.address)
     world.registry.remove_exchange(world.exchange.address, sender=world.governor.address)
-    with boa.reverts("governor: not a listed exchange"):
+    with refuses("governor: not a listed exchange"):
         world.registry.hold([node.node_id], [1], START + DAY, sender=world.exchange.address)
 
 
@@ -198,9 +214,9 @@ def test_a_slash_takes_at_most_the_stake_and_is_collected(world: World) -> None:
     before = boa.env.get_balance(who)
     world.registry.collect(who, sender=world.stranger.address)
     assert boa.env.get_balance(who) == before + 10**18
-    with boa.reverts("registry: nothing to collect"):
+    with refuses("registry: nothing to collect"):
         world.registry.collect(who)
-    with boa.reverts("registry: stake is too small"):
+    with refuses("registry: stake is too small"):
         world.renew(node)
     node.epoch -= 1
     world.registry.add_stake(node.node_id, sender=who, value=10**18)
@@ -219,7 +235,7 @@ def test_additions_wait_outside_a_development_deployment() -> None:
         node = world.register("other", TEE, measurement=other)
         world.move_to(START + 7 * DAY - 1)
         assert not world.registry.is_live(node.node_id)
-        with boa.reverts("governor: not a listed exchange"):
+        with refuses("governor: not a listed exchange"):
             world.registry.hold([], [], 0, sender=world.stranger.address)
         world.move_to(START + 7 * DAY)
         assert world.registry.is_live(node.node_id)
@@ -230,9 +246,9 @@ def test_additions_wait_outside_a_development_deployment() -> None:
 def test_simulated_evidence_reverts_without_the_development_flag() -> None:
     with boa.env.anchor():
         world = World(development=False)
-        with boa.reverts("registry: simulated evidence needs a development deployment"):
+        with refuses("registry: simulated evidence needs a development deployment"):
             world.register("sim", TEE, vendor=SIMULATED)
-        with boa.reverts("registry: simulated evidence needs a development deployment"):
+        with refuses("registry: simulated evidence needs a development deployment"):
             world.registry.list_vendor(SIMULATED, sender=world.governor.address)
     boa.env.evm.patch.timestamp = START
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import boa
 import pytest
 
-from tests.unit.contracts.world import DAY, HOUR, START, ZERO, Order, Role, World, deploy_refused
+from tests.unit.contracts.world import DAY, HOUR, START, ZERO, Order, Role, World, deploy_refused, refuses
 
 
 def denied(world: World, order: Order, sender: Role) -> None:
@@ -28,11 +28,11 @@ def test_a_request_repeats_the_offer_exactly(world: World) -> None:
     ):
         arguments, _ = world.request_arguments(asset, world.consumer.address)
         arguments[2] = offer
-        with boa.reverts("ledger: not the present offer"):
+        with refuses("ledger: not the present offer"):
             world.exchange.request(*arguments, b"", sender=world.consumer.address)
     arguments, _ = world.request_arguments(asset, world.consumer.address)
     arguments[1] = world.stranger.address
-    with boa.reverts("ledger: not the present offer"):
+    with refuses("ledger: not the present offer"):
         world.exchange.request(*arguments, b"", sender=world.consumer.address)
 
 
@@ -40,7 +40,7 @@ def test_a_request_refuses_malformed_keys_and_repetition(world: World) -> None:
     asset = world.publish()
     arguments, order = world.request_arguments(asset, world.consumer.address)
     world.exchange.request(*arguments, b"", sender=world.consumer.address)
-    with boa.reverts("exchange: order exists"):
+    with refuses("exchange: order exists"):
         world.exchange.request(*arguments, b"", sender=world.consumer.address)
     for at, value, reason in (
         (3, ZERO, "exchange: fetch signer is zero"),
@@ -49,7 +49,7 @@ def test_a_request_refuses_malformed_keys_and_repetition(world: World) -> None:
     ):
         changed = list(arguments)
         changed[at] = value
-        with boa.reverts(reason):
+        with refuses(reason):
             world.exchange.request(*changed, b"", sender=world.consumer.address)
     assert world.state(order) == "requested"
 
@@ -70,9 +70,9 @@ def test_approval_up_to_and_not_at_the_deadline(world: World) -> None:
     world.move_to(START + DAY - 1)
     world.approve(early)
     world.move_to(START + DAY)
-    with boa.reverts("exchange: deadline has passed"):
+    with refuses("exchange: deadline has passed"):
         world.approve(late)
-    with boa.reverts("exchange: deadline has passed"):
+    with refuses("exchange: deadline has passed"):
         denied(world, late, world.provider)
     assert world.deadline(early) == START + 2 * DAY - 1
 
@@ -83,7 +83,7 @@ def test_an_unanswered_order_expires_at_its_deadline(world: World, state: str) -
     if state == "approved":
         world.approve(order)
     world.move_to(START + DAY - 1)
-    with boa.reverts("exchange: deadline is not reached"):
+    with refuses("exchange: deadline is not reached"):
         world.exchange.expire(order.order_id, sender=world.stranger.address)
     world.move_to(START + DAY)
     world.exchange.expire(order.order_id, sender=world.stranger.address)
@@ -93,26 +93,26 @@ def test_an_unanswered_order_expires_at_its_deadline(world: World, state: str) -
 def test_denial_and_cancellation_are_of_the_right_role(world: World) -> None:
     asset = world.publish()
     first, second, third = (world.request(asset) for _ in range(3))
-    with boa.reverts("grants: not the provider"):
+    with refuses("grants: not the provider"):
         denied(world, first, world.consumer)
     denied(world, first, world.provider)
-    with boa.reverts("exchange: not the consumer"):
+    with refuses("exchange: not the consumer"):
         cancelled(world, second, world.provider)
     cancelled(world, second, world.consumer)
     cancelled(world, world.approve(third), world.consumer)
     assert [world.state(order) for order in (first, second, third)] == ["denied", "cancelled", "cancelled"]
     for order in (first, second, third):
         for call in (denied, cancelled):
-            with boa.reverts("exchange: wrong state"):
+            with refuses("exchange: wrong state"):
                 call(world, order, world.provider if call is denied else world.consumer)
 
 
 def test_only_the_provider_approves_and_only_once(world: World) -> None:
     order = world.request()
-    with boa.reverts("grants: not the provider"):
+    with refuses("grants: not the provider"):
         world.grants.approve(*world.approve_arguments(order), b"", sender=world.consumer.address)
     world.approve(order)
-    with boa.reverts("exchange: wrong state"):
+    with refuses("exchange: wrong state"):
         world.approve(order)
 
 
@@ -127,7 +127,7 @@ def test_only_the_provider_approves_and_only_once(world: World) -> None:
     ],
 )
 def test_junk_approvals_are_refused(world: World, changes: dict[str, object], reason: str) -> None:
-    with boa.reverts(reason):
+    with refuses(reason):
         world.approve(**changes)
 
 
@@ -153,7 +153,7 @@ def test_slots_are_distinct(world: World, field: str) -> None:
         arguments[5] = shares[: 137 + 40] + shares[40:72] + shares[137 + 72 :]
     if field == "commitment":
         arguments[5] = shares[: 137 + 73] + shares[73:105] + shares[137 + 105 :]
-    with boa.reverts("grants: slots are not distinct"):
+    with refuses("grants: slots are not distinct"):
         world.grants.approve(*arguments, b"", sender=world.provider.address)
 
 
@@ -162,12 +162,12 @@ def test_approval_needs_live_nodes_and_whole_fields(world: World) -> None:
     for at, change in ((4, b"\2"), (5, b"\1"), (6, b"\1")):
         arguments = world.approve_arguments(order)
         arguments[at] = arguments[at][:-1] if at == 4 else arguments[at] + change
-        with boa.reverts("grants: wrong length"):
+        with refuses("grants: wrong length"):
             world.grants.approve(*arguments, b"", sender=world.provider.address)
     stale = world.approve_arguments(order)
     node = world.tees[0]
     world.registry.renew(node.node_id, world.epoch(Role("next"), 2), b"", sender=node.operator.address)
-    with boa.reverts("registry: not the current epoch"):
+    with refuses("registry: not the current epoch"):
         world.grants.approve(*stale, b"", sender=world.provider.address)
 
 
@@ -176,11 +176,11 @@ def test_an_approval_copied_under_another_listing_is_refused(world: World) -> No
     first, second = world.request(), world.request()
     arguments = world.approve_arguments(first)
     arguments[0], arguments[1], arguments[2] = second.order_id, second.terms, second.asset.parts
-    with boa.reverts("grants: share is not signed by the listed signer"):
+    with refuses("grants: share is not signed by the listed signer"):
         world.grants.approve(*arguments, b"", sender=world.provider.address)
     arguments[2] = first.asset.parts
     arguments[1] = first.terms
-    with boa.reverts("exchange: not this order"):
+    with refuses("exchange: not this order"):
         world.grants.approve(*arguments, b"", sender=world.provider.address)
 
 
@@ -201,15 +201,15 @@ def test_payment_is_exact_and_by_the_consumer(world: World) -> None:
     arguments = (order.order_id, order.terms, order.card, order.table, world.accepts(order), b"", b"")
     me = world.consumer.address
     for value in (0, price - 1, price + 1):
-        with boa.reverts("exchange: value is not the price"):
+        with refuses("exchange: value is not the price"):
             world.exchange.pay(*arguments, sender=me, value=value)
-    with boa.reverts("exchange: not the consumer"):
+    with refuses("exchange: not the consumer"):
         world.exchange.pay(*arguments, sender=world.stranger.address, value=price)
     world.exchange.pay(*arguments, sender=me, value=price)
     world.note_payment(order)
     assert boa.env.get_balance(world.exchange.address) == price
     assert world.deadline(order) == START + DAY
-    with boa.reverts("exchange: not this order"):
+    with refuses("exchange: not this order"):
         world.exchange.pay(*arguments, sender=me, value=price)
 
 
@@ -219,11 +219,13 @@ def test_payment_up_to_and_not_at_the_deadline(world: World) -> None:
     world.move_to(START + DAY - 1)
     world.pay(first)
     world.move_to(START + DAY)
-    with boa.reverts("exchange: deadline has passed"):
+    with refuses("exchange: deadline has passed"):
         world.pay(second)
 
 
-@pytest.mark.parametrize("case", ["few", "order", "ragged", "twice", "slot", "signer", "chain", "contract", "generation", "other order"])
+@pytest.mark.parametrize(
+    "case", ["few", "order", "ragged", "twice", "slot", "signer", "chain", "contract", "generation", "other order"]
+)
 def test_accepts_are_the_nodes_own(world: World, case: str) -> None:
     """I7: an Accept counts for one order, generation, slot, chain and contract."""
     order, other = world.approve(), world.approve()
@@ -245,9 +247,16 @@ def test_accepts_are_the_nodes_own(world: World, case: str) -> None:
         cases["chain"] = (one + b"\1" + world.accept(order, 1), wrong)
         world.chain_id = 31337
     accepts, reason = cases[case]
-    with boa.reverts(reason):
+    with refuses(reason):
         world.exchange.pay(
-            order.order_id, order.terms, order.card, order.table, accepts, b"", b"", sender=world.consumer.address,
+            order.order_id,
+            order.terms,
+            order.card,
+            order.table,
+            accepts,
+            b"",
+            b"",
+            sender=world.consumer.address,
             value=order.terms[5],
         )
 
@@ -257,9 +266,16 @@ def test_a_node_that_restarted_cannot_be_paid_for(world: World) -> None:
     accepts = world.accepts(order)
     node = order.nodes[0]
     world.registry.renew(node.node_id, world.epoch(Role("next"), 2), b"", sender=node.operator.address)
-    with boa.reverts("registry: not the current epoch"):
+    with refuses("registry: not the current epoch"):
         world.exchange.pay(
-            order.order_id, order.terms, order.card, order.table, accepts, b"", b"", sender=world.consumer.address,
+            order.order_id,
+            order.terms,
+            order.card,
+            order.table,
+            accepts,
+            b"",
+            b"",
+            sender=world.consumer.address,
             value=order.terms[5],
         )
     world.pay(order, (1, 2))
@@ -267,7 +283,7 @@ def test_a_node_that_restarted_cannot_be_paid_for(world: World) -> None:
 
 def test_order_keys_expire_at_their_time(world: World) -> None:
     world.approve(expires=START + 1)
-    with boa.reverts("grants: order key has expired"):
+    with refuses("grants: order key has expired"):
         world.approve(expires=START)
     assert HOUR == 3600
 
@@ -280,17 +296,35 @@ def test_the_constructor_checks_its_companions(world: World) -> None:
     deploy_refused("exchange: not a contract", "Exchange", ZERO, registry, *rest, True, (0, 0, 0, 0), 0, 0)
     deploy_refused("exchange: fees are too high", "Exchange", ledger, registry, *rest, True, (9999, 1, 1, 0), 0, 0)
     deploy_refused(
-        "exchange: margin or grace is too short", "Exchange", ledger, registry, *rest, False, (0, 0, 0, 0), HOUR, DAY - 1
+        "exchange: margin or grace is too short",
+        "Exchange",
+        ledger,
+        registry,
+        *rest,
+        False,
+        (0, 0, 0, 0),
+        HOUR,
+        DAY - 1,
     )
     deploy_refused(
-        "exchange: margin or grace is too short", "Exchange", ledger, registry, *rest, False, (0, 0, 0, 0), HOUR - 1, DAY
+        "exchange: margin or grace is too short",
+        "Exchange",
+        ledger,
+        registry,
+        *rest,
+        False,
+        (0, 0, 0, 0),
+        HOUR - 1,
+        DAY,
     )
     exchange = deploy("Exchange", ledger, registry, *rest, True, (0, 0, 0, 0), 0, 0)
     deploy_refused("grants: exchange names another contract", "Grants", exchange.address)
     boa.env.evm.patch.chain_id = 5
     try:
-        deploy_refused("exchange: not a development chain", "Exchange", ledger, registry, *rest, True, (0, 0, 0, 0), 0, 0)
+        deploy_refused(
+            "exchange: not a development chain", "Exchange", ledger, registry, *rest, True, (0, 0, 0, 0), 0, 0
+        )
     finally:
         boa.env.evm.patch.chain_id = 31337
-    with boa.reverts("exchange: not the grants contract"):
+    with refuses("exchange: not the grants contract"):
         world.exchange.set_order(*[bytes(32)] * 6, 0, bytes(32), sender=world.stranger.address)

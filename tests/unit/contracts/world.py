@@ -1,163 +1,68 @@
-"""A small world for the contract tests: deployed artefacts, roles with keys, and one order's preimages at every step.
-
-Everything is built from spec/contracts.md by tools/vectors/contracts.py and eth-abi, not by the product's own adapter.
-The kfrags here are random bytes with true receiver-side signatures: the contracts look at nothing else of them.
-"""
+"""A small world for the contract tests: deployed artefacts, roles with keys, and one order's preimages at every step."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+import hashlib
+from dataclasses import replace
 from typing import Any
 
 import boa
+import rlp
 from boa.contracts.abi.abi_contract import ABIContract
-from coincurve import PrivateKey
-from eth.exceptions import Revert
-from eth_abi import decode, encode
 from eth_hash.auto import keccak
 from eth_utils import to_checksum_address
 
+from tests.unit.contracts.records import (
+    ARTEFACTS,
+    DAY,
+    HOUR,
+    LIGHT,
+    MOCKS,
+    SIMULATED,
+    START,
+    STATES,
+    STORAGE,
+    TDX,
+    TEE,
+    ZERO,
+    Asset,
+    Node,
+    Order,
+    Role,
+    abi_of,
+    account_of,
+    deploy,
+    deploy_refused,
+    pack_periods,
+    refuses,
+)
 from tools.vectors import contracts as spec
 
-ARTEFACTS = Path(__file__).resolve().parents[3] / "src" / "asset_bridge" / "chain" / "artefacts"
-MOCKS = Path(__file__).resolve().parents[3] / "contracts" / "mocks"
-ZERO = "0x" + "00" * 20
-DAY = 86_400
-HOUR = 3_600
-START = 1_800_000_000
-SIMULATED, TDX = 255, 1
-LIGHT, TEE, STORAGE = 1, 2, 3
-NAMES = ["approve", "pay", "deliver", "window", "answer", "access"]
-STATES = "none requested approved denied cancelled expired paid delivered revoked refunded settled".split()
-
-
-def pack_periods(**seconds: int) -> int:
-    """Periods as one word; a day where nothing is given."""
-    values = [seconds.get(name, DAY) for name in NAMES]
-    return sum(value << (32 * (5 - i)) for i, value in enumerate(values))
-
-
-def abi_of(name: str) -> list[dict[str, Any]]:
-    """The committed ABI."""
-    abi: list[dict[str, Any]] = json.loads((ARTEFACTS / f"{name}.json").read_text())["abi"]
-    return abi
-
-
-def deploy(name: str, *arguments: Any) -> ABIContract:
-    """Deploy a committed artefact."""
-    artefact = json.loads((ARTEFACTS / f"{name}.json").read_text())
-    abi = artefact["abi"]
-    inputs = next((e["inputs"] for e in abi if e["type"] == "constructor"), [])
-    types = [_canonical(entry) for entry in inputs]
-    code = bytes.fromhex(artefact["bytecode"][2:]) + encode(types, arguments)
-    address, _ = boa.env.deploy_code(bytecode=code)
-    return boa.loads_abi(json.dumps(abi), name=name).at(address)
-
-
-def deploy_refused(reason: str, name: str, *arguments: Any) -> None:
-    """Deploying reverts with exactly this reason."""
-    try:
-        deploy(name, *arguments)
-    except Revert as revert:
-        assert decode(["string"], revert.args[0][4:])[0] == reason
-    else:
-        raise AssertionError(f"{name} was deployed")
-
-
-def _canonical(entry: dict[str, Any]) -> str:
-    if entry["type"].startswith("tuple"):
-        return f"({','.join(_canonical(part) for part in entry['components'])}){entry['type'][5:]}"
-    return str(entry["type"])
-
-
-class Role:
-    """A key with its address, its signatures and a counter of nonces."""
-
-    def __init__(self, name: str) -> None:
-        self.key = PrivateKey(keccak(name.encode()))
-        public = self.key.public_key.format(compressed=False)
-        self.point = self.key.public_key.format()
-        self.y = public[33:]
-        self.address = to_checksum_address(keccak(public[1:])[12:])
-        self.nonce = 0
-        boa.env.set_balance(self.address, 10**24)
-
-    def sign(self, digest: bytes) -> bytes:
-        """r, s, v; 65 bytes."""
-        raw = self.key.sign_recoverable(digest, hasher=None)
-        return raw[:64] + bytes([raw[64] + 27])
-
-    def compact(self, digest: bytes) -> bytes:
-        """EIP-2098, 64 bytes."""
-        raw = self.key.sign_recoverable(digest, hasher=None)
-        return raw[:32] + (int.from_bytes(raw[32:64], "big") | raw[64] << 255).to_bytes(32, "big")
-
-
-@dataclass
-class Node:
-    """A registered node."""
-
-    node_id: bytes
-    operator: Role
-    signer: Role
-    epoch: int = 1
-
-
-@dataclass
-class Order:
-    """All that a caller must bring again."""
-
-    order_id: bytes
-    asset: Asset
-    terms: tuple[Any, ...]
-    pk_b: bytes
-    table: bytes = b""
-    progress: bytes = b""
-    shares: bytes = b""
-    sealed: bytes = b""
-    receipts: bytes = b""
-    nodes: list[Node] = field(default_factory=list)
-
-    @property
-    def table_hash(self) -> bytes:
-        return spec.table_hash(self.pk_b, self.table) if self.table else bytes(32)
-
-    @property
-    def progress_hash(self) -> bytes:
-        return keccak(self.progress) if self.progress else bytes(32)
-
-    @property
-    def card(self) -> bytes:
-        return self.asset.card
-
-    def row(self, slot: int) -> bytes:
-        return self.table[38 + 157 * slot : 38 + 157 * (slot + 1)]
-
-
-@dataclass
-class Asset:
-    """A listed asset."""
-
-    asset_id: bytes
-    capsule: bytes
-    pk_a: bytes
-    signer: Role
-    credits: bytes
-    offer: tuple[Any, ...]
-
-    @property
-    def commitment(self) -> bytes:
-        return spec.key_commitment(self.capsule, self.pk_a, self.signer.address)
-
-    @property
-    def card(self) -> bytes:
-        return spec.card(self.commitment, self.credits)
-
-    @property
-    def parts(self) -> tuple[Any, ...]:
-        return (keccak(self.capsule[:66]), self.pk_a[0], self.pk_a[1:], self.signer.address, keccak(self.credits))
+__all__ = [
+    "ARTEFACTS",
+    "DAY",
+    "HOUR",
+    "LIGHT",
+    "MOCKS",
+    "SIMULATED",
+    "START",
+    "STATES",
+    "STORAGE",
+    "TDX",
+    "TEE",
+    "ZERO",
+    "Asset",
+    "Node",
+    "Order",
+    "Role",
+    "World",
+    "abi_of",
+    "account_of",
+    "deploy",
+    "deploy_refused",
+    "pack_periods",
+    "refuses",
+]
 
 
 class World:
@@ -206,7 +111,11 @@ class World:
         self.storage = [self.register(f"storage {i}", STORAGE) for i in range(3)]
         self.tees = [self.register(f"tee {i}", TEE) for i in range(4)]
         self.ledger.set_profile(
-            self.provider.address, keccak(b"profile"), self.payee.address, self.recovery.address, b"",
+            self.provider.address,
+            keccak(b"profile"),
+            self.payee.address,
+            self.recovery.address,
+            b"",
             sender=self.provider.address,
         )
 
@@ -215,8 +124,6 @@ class World:
         self.challenges = Role("challenges")
         deployer = Role(f"deployer {fees}").address
         nonce = boa.env.evm.vm.state.get_nonce(bytes.fromhex(deployer[2:]))
-        import rlp
-
         grants = to_checksum_address(keccak(rlp.encode([bytes.fromhex(deployer[2:]), nonce + 1]))[12:])
         with boa.env.prank(deployer):
             exchange = deploy(
@@ -243,7 +150,7 @@ class World:
     def random(self, count: int = 32) -> bytes:
         """Fixed bytes without zeros, so that gas is measured with payloads of real size."""
         self.count += 1
-        out = b"".join(keccak(self.count.to_bytes(8, "big") + bytes([i])) for i in range(count // 32 + 1))
+        out = b"".join(keccak(self.count.to_bytes(8, "big") + i.to_bytes(4, "big")) for i in range(count // 32 + 1))
         return out[:count].replace(b"\0", b"\1")
 
     def point(self) -> bytes:
@@ -266,7 +173,9 @@ class World:
 
     def register(self, name: str, kind: int, **changes: Any) -> Node:
         operator, signer, salt = Role(f"operator of {name}"), Role(f"signer of {name}"), keccak(name.encode())
-        self.registry.register(salt, kind, self.epoch(signer, kind, **changes), b"", sender=operator.address, value=10**18)
+        self.registry.register(
+            salt, kind, self.epoch(signer, kind, **changes), b"", sender=operator.address, value=10**18
+        )
         return Node(spec.node_id(operator.address, salt), operator, signer)
 
     def renew(self, node: Node, kind: int = TEE, **changes: Any) -> None:
@@ -279,12 +188,14 @@ class World:
     def digest(self, name: str, contract: ABIContract, **values: Any) -> bytes:
         return spec.digest(name, self.chain_id, str(contract.address), values)
 
-    def authority(self, role: Role, name: str, contract: ABIContract, *, account: str | None = None, **values: Any) -> bytes:
+    def authority(
+        self, role: Role, name: str, contract: ABIContract, *, wallet: str | None = None, **values: Any
+    ) -> bytes:
         """Authority of `role` for a verb; nonce and deadline can be given."""
         role.nonce += 1
         nonce, deadline = values.pop("nonce", role.nonce), values.pop("deadline", self.now + DAY)
         digest = self.digest(name, contract, nonce=nonce, deadline=deadline, **values)
-        head = bytes.fromhex((account or role.address)[2:]) + nonce.to_bytes(32, "big") + deadline.to_bytes(8, "big")
+        head = bytes.fromhex((wallet or role.address)[2:]) + nonce.to_bytes(32, "big") + deadline.to_bytes(8, "big")
         return head + role.sign(digest)
 
     # The trade
@@ -316,7 +227,13 @@ class World:
         light = light or self.light
         ids = sorted(node.node_id for node in self.storage[:nodes])
         digest = self.digest(
-            "StorageReceipt", self.ledger, body=body, length=length, nodes=ids, blockNumber=7, light=light.node_id,
+            "StorageReceipt",
+            self.ledger,
+            body=body,
+            length=length,
+            nodes=ids,
+            blockNumber=7,
+            light=light.node_id,
             epoch=light.epoch,
         )
         head = light.node_id + light.epoch.to_bytes(8, "big") + (7).to_bytes(8, "big")
@@ -345,12 +262,33 @@ class World:
         fetch = changes.get("fetch_signer", self.consumer.address)
         price, token, terms, periods, _ = asset.offer
         order_id = spec.order_id(
-            self.chain_id, str(self.exchange.address), consumer, asset.asset_id,
-            {"pk_b": pk_b, "hybrid_key": hybrid, "form": form, "terms": terms, "token": token, "price": price,
-             "order_nonce": nonce},
+            self.chain_id,
+            str(self.exchange.address),
+            consumer,
+            asset.asset_id,
+            {
+                "pk_b": pk_b,
+                "hybrid_key": hybrid,
+                "form": form,
+                "terms": terms,
+                "token": token,
+                "price": price,
+                "order_nonce": nonce,
+            },
         )
         row = (asset.asset_id, self.provider.address, consumer, fetch, token, price, periods, pk_b[0], pk_b[1:])
-        arguments = [asset.asset_id, self.provider.address, asset.offer, fetch, pk_b[0], pk_b[1:], hybrid, form, 900, nonce]
+        arguments = [
+            asset.asset_id,
+            self.provider.address,
+            asset.offer,
+            fetch,
+            pk_b[0],
+            pk_b[1:],
+            hybrid,
+            form,
+            900,
+            nonce,
+        ]
         return arguments, Order(order_id, asset, row, pk_b)
 
     def shares(
@@ -363,8 +301,6 @@ class World:
         for node in nodes:
             kfrag, u1, kem = self.random(), self.point(), self.random()
             message = kfrag + u1 + x_a + b"\1" + order.asset.pk_a + b"\1" + changes.get("pk_b", order.pk_b)
-            import hashlib
-
             signature = changes.get("signer", order.asset.signer).compact(hashlib.sha256(message).digest())
             expires = changes.get("expires", self.now + HOUR)
             epoch = node.epoch.to_bytes(8, "big")
@@ -386,11 +322,18 @@ class World:
         self.grants.approve(*self.approve_arguments(order, *args, **changes), b"", sender=self.provider.address)
         return order
 
-    def accept(self, order: Order, slot: int, *, row: bytes | None = None, **changes: Any) -> bytes:
+    def accept(self, order: Order, slot: int, /, *, row: bytes | None = None, **changes: Any) -> bytes:
         """A node's compact `Accept`."""
         row = row or order.row(slot)
-        values = {"order": order.order_id, "generation": int.from_bytes(order.table[1:5], "big"), "slot": slot,
-                  "kfrag": row[60:92], "kemKey": row[125:157], "node": row[:32], "epoch": int.from_bytes(row[32:40], "big")}
+        values = {
+            "order": order.order_id,
+            "generation": int.from_bytes(order.table[1:5], "big"),
+            "slot": slot,
+            "kfrag": row[60:92],
+            "kemKey": row[125:157],
+            "node": row[:32],
+            "epoch": int.from_bytes(row[32:40], "big"),
+        }
         signer = changes.pop("signer", order.nodes[slot].signer)
         contract = changes.pop("contract", self.exchange)
         return bytes(signer.compact(self.digest("Accept", contract, **{**values, **changes})))
@@ -401,8 +344,15 @@ class World:
     def pay(self, order: Order | None = None, slots: tuple[int, ...] = (0, 1, 2)) -> Order:
         order = order or self.approve()
         self.exchange.pay(
-            order.order_id, order.terms, order.card, order.table, self.accepts(order, slots), b"", b"",
-            sender=self.consumer.address, value=order.terms[5],
+            order.order_id,
+            order.terms,
+            order.card,
+            order.table,
+            self.accepts(order, slots),
+            b"",
+            b"",
+            sender=self.consumer.address,
+            value=order.terms[5],
         )
         self.note_payment(order, slots)
         return order
@@ -412,28 +362,49 @@ class World:
         ends_at = self.now + (order.terms[6] & (2**32 - 1))
         order.progress = sum(1 << slot for slot in slots).to_bytes(2, "big") + ends_at.to_bytes(5, "big")
 
-    def fetch(self, order: Order, *, role: Role | None = None, **changes: Any) -> bytes:
+    def fetch(self, order: Order, /, *, role: Role | None = None, **changes: Any) -> bytes:
         values = {"order": order.order_id, "generation": int.from_bytes(order.table[1:5], "big"), **changes}
         return (role or self.consumer).compact(self.digest("Fetch", self.exchange, **values))
 
-    def receipt(self, order: Order, slot: int, *, row: bytes | None = None, old: bool = False, **changes: Any) -> bytes:
+    def receipt(
+        self, order: Order, slot: int, /, *, row: bytes | None = None, old: bool = False, **changes: Any
+    ) -> bytes:
         """One packed receipt."""
         row = row or order.row(slot)
         signer, contract = changes.pop("signer", order.nodes[slot].signer), changes.pop("contract", self.exchange)
         generation = int.from_bytes(order.table[1:5], "big")
         fetch = self.digest("Fetch", self.exchange, order=order.order_id, generation=generation)
         cfrag, block_hash = self.random(), self.random()
-        values = {"order": order.order_id, "generation": generation, "slot": slot, "kfrag": row[60:92], "cfrag": cfrag,
-                  "fetch": fetch, "blockNumber": 99, "blockHash": block_hash, "node": row[:32],
-                  "epoch": int.from_bytes(row[32:40], "big")}
+        values = {
+            "order": order.order_id,
+            "generation": generation,
+            "slot": slot,
+            "kfrag": row[60:92],
+            "cfrag": cfrag,
+            "fetch": fetch,
+            "blockNumber": 99,
+            "blockHash": block_hash,
+            "node": row[:32],
+            "epoch": int.from_bytes(row[32:40], "big"),
+        }
         signature = signer.compact(self.digest("Receipt", contract, **{**values, **changes}))
         return bytes([slot | (128 if old else 0)]) + cfrag + (99).to_bytes(8, "big") + block_hash + signature
 
-    def record(self, order: Order, slots: tuple[int, ...] = (0, 1), *, recorder: bytes = bytes(32), **changes: Any) -> Order:
+    def record(
+        self, order: Order, slots: tuple[int, ...] = (0, 1), *, recorder: bytes = bytes(32), **changes: Any
+    ) -> Order:
         receipts = changes.get("receipts", b"".join(self.receipt(order, slot) for slot in slots))
         self.exchange.record_delivery(
-            order.order_id, order.terms, order.card, order.table, changes.get("current", bytes(32)),
-            order.progress[:7], changes.get("fetch", self.fetch(order)), receipts, changes.get("old_rows", b""), recorder,
+            order.order_id,
+            order.terms,
+            order.card,
+            order.table,
+            changes.get("current", bytes(32)),
+            order.progress[:7],
+            changes.get("fetch", self.fetch(order)),
+            receipts,
+            changes.get("old_rows", b""),
+            recorder,
             sender=self.stranger.address,
         )
         account = recorder if any(recorder) else account_of(self.stranger)
@@ -443,21 +414,40 @@ class World:
     def deliver(self, order: Order | None = None) -> Order:
         return self.record(order or self.pay())
 
-    def settle(self, order: Order, sender: Role | None = None, claim_for: bytes = bytes(32), authority: bytes = b"") -> Any:
+    def settle(
+        self, order: Order, sender: Role | None = None, claim_for: bytes = bytes(32), authority: bytes = b""
+    ) -> Any:
         self.exchange.settle(
-            order.order_id, order.terms, order.asset.commitment, order.asset.credits, order.table_hash, order.progress,
-            claim_for, authority, sender=(sender or self.consumer).address,
+            order.order_id,
+            order.terms,
+            order.asset.commitment,
+            order.asset.credits,
+            order.table_hash,
+            order.progress,
+            claim_for,
+            authority,
+            sender=(sender or self.consumer).address,
         )
 
     def refund(self, order: Order, *, claim_now: bool = False, sender: Role | None = None) -> None:
         self.exchange.refund(
-            order.order_id, order.terms, order.card, order.table_hash, order.progress_hash, claim_now,
-            sender=(sender or self.stranger).address
+            order.order_id,
+            order.terms,
+            order.card,
+            order.table_hash,
+            order.progress_hash,
+            claim_now,
+            sender=(sender or self.stranger).address,
         )
 
     def revoke(self, order: Order, sender: Role | None = None) -> None:
         self.grants.revoke(
-            order.order_id, order.terms, order.card, order.table_hash, order.progress_hash, b"",
+            order.order_id,
+            order.terms,
+            order.card,
+            order.table_hash,
+            order.progress_hash,
+            b"",
             sender=(sender or self.provider).address,
         )
 
@@ -474,8 +464,3 @@ class World:
 
     def balance(self, account: bytes, token: str = ZERO) -> int:
         return int(self.exchange.balance_of(token, account))
-
-
-def account_of(role: Role) -> bytes:
-    """The credit account of an address."""
-    return bytes(12) + bytes.fromhex(role.address[2:])
