@@ -165,8 +165,10 @@ def authorities(host: str, port: int, public_urls: Iterable[str], *, has_tls: bo
     for text in public_urls:
         try:
             url = httpx.URL(text)
-        except httpx.InvalidURL as error:
-            raise InputError("node.url", "A public URL of the node is not a URL.", actor="operator") from error
+        except httpx.InvalidURL:
+            url = httpx.URL("")
+        if url.scheme not in ("http", "https") or not url.host:
+            raise InputError("node.url", "A public URL of the node is not an http(s) URL.", actor="operator")
         found.add(url.netloc.decode("ascii").lower())
     return found
 

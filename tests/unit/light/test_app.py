@@ -244,3 +244,26 @@ def test_a_light_node_that_answers_nonsense_is_named(world: World) -> None:
             with pytest.raises(UnavailableError) as caught:
                 call()
             assert (caught.value.code, caught.value.actor) == ("transport.reply", "light node 0x11111111")
+
+
+def test_the_number_of_streams_is_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asset_bridge.nodes.light.app.MOST_FOLLOWERS", 0)
+    answer = httpx.Client(transport=AsgiTransport(made(world)), base_url="http://light.test").get("/v1/events")
+    assert (answer.status_code, answer.json()["code"]) == (503, "light.too-many-followers")
+
+
+def test_a_light_node_that_keeps_losing_blocks_is_given_up(world: World) -> None:
+    state = {
+        "root": str(DAG.root),
+        "length": len(DATA),
+        "complete": False,
+        "missing": [str(DAG.root)],
+        "missing_count": 1,
+        "done_bytes": 0,
+    }
+    text = json.dumps(state).encode()
+    transport = httpx.MockTransport(lambda _request: httpx.Response(200, stream=httpx.ByteStream(text)))
+    light = remote(made(world), transport=transport)
+    assert (
+        code_of(lambda: light.upload(DAG.root.to_bytes(), len(DATA), lambda _cid: b"x", "body", None)) == "light.upload"
+    )

@@ -283,3 +283,65 @@ def test_no_more_than_the_cap_of_an_answer_is_taken(app: Any) -> None:
         peer(app, transport=transport).get_bytes("/x", accept="*/*", max_bytes=100_000)
     assert caught.value.code == "transport.reply"
     assert max(given) * len(given) <= 4 * 200_000  # at most four attempts
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    import asyncio
+
+    monkeypatch.setattr("asset_bridge.transport.server.BODY_SECONDS", 0.05)
+    app = build_app(ROUTES, title="t", info=dict, health=list, guard=guard())
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        await asyncio.sleep(5)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "PUT",
+        "path": "/bytes",
+        "raw_path": b"/bytes",
+        "query_string": b"",
+        "headers": [],
+        "root_path": "",
+    }
+    asyncio.run(
+        app({**scope, "http_version": "1.1", "scheme": "http", "server": ("x", 1), "client": ("y", 1)}, receive, send)
+    )
+    assert json.loads(sent[-1]["body"])["code"] == "transport.slow"
+
+
+def test_the_names_and_the_port_of_a_node() -> None:
+    from asset_bridge.nodes.serve import authorities, bind
+
+    assert authorities("0.0.0.0", 443, ["https://a.example"], has_tls=True) == {"0.0.0.0", "a.example"}
+    assert authorities("::1", 80, [], has_tls=False) == {"127.0.0.1", "localhost", "[::1]"}
+    for text in ("http://", "ftp://x", "node.example:8443", "http://a:b:c", ""):
+        with pytest.raises(InputError) as caught:
+            authorities("127.0.0.1", 1, [text], has_tls=False)
+        assert caught.value.code == "node.url"
+    with bind("127.0.0.1", 0) as taken, pytest.raises(UnavailableError) as busy:
+        bind("127.0.0.1", taken.getsockname()[1])
+    assert busy.value.code == "node.port"
+
+
+def test_a_node_whose_start_fails_says_so() -> None:
+    from asset_bridge.nodes.serve import serve
+
+    def fails() -> None:
+        raise UnavailableError("room.why", "Not now.")
+
+    doorkeeper = guard()
+    app = build_app([], title="t", info=dict, health=list, guard=doorkeeper, on_start=[fails])
+    import signal
+
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    try:
+        with pytest.raises((UnavailableError, SystemExit)) as caught:
+            serve(app, doorkeeper)
+    finally:
+        for number, handler in zip((signal.SIGTERM, signal.SIGINT), before, strict=True):
+            signal.signal(number, handler)
+    assert getattr(caught.value, "code", "") in ("node.start", 3)
