@@ -19,6 +19,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from asset_bridge.errors import BridgeError
 
 NATIVE_DECIMALS = 18
+COUNTED_STEPS = frozenset({"fragments", "sample"})  # steps that count things, not bytes
 stderr = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -137,7 +138,9 @@ class ProgressBars:
         tenth = 10 if total == 0 else done * 10 // total
         if tenth > self._tenths.get(step, -1):
             self._tenths[step] = tenth
-            if tenth in (0, 5, 10):
+            if step in COUNTED_STEPS:
+                print(f"  {step}: {done} of {total}", file=sys.stderr, flush=True)
+            elif tenth in (0, 5, 10):
                 print(f"  {step}: {size(done)} of {size(total)}", file=sys.stderr, flush=True)
 
     def close(self) -> None:
