@@ -220,9 +220,15 @@ class Journal:
         """Intents not known to be in a block, lowest nonce first."""
         return [_intent(row) for row in self._read(f"{_SELECT} WHERE state = 'pending' ORDER BY nonce")]
 
-    def intents(self) -> list[Intent]:
-        """Every intent, oldest first."""
-        return [_intent(row) for row in self._read(f"{_SELECT} ORDER BY id")]
+    def newest(self, key: bytes) -> Intent | None:
+        """The last intent with this key."""
+        rows = self._read(f"{_SELECT} WHERE key = ? ORDER BY id DESC LIMIT 1", key)
+        return _intent(rows[0]) if rows else None
+
+    def done_from(self, nonce: int) -> list[Intent]:
+        """Intents once seen in a block whose nonce is at least `nonce`, lowest first."""
+        query = f"{_SELECT} WHERE state IN ('mined', 'reverted') AND nonce >= ? ORDER BY nonce"
+        return [_intent(row) for row in self._read(query, nonce)]
 
     def _read(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         try:

@@ -9,7 +9,6 @@ Does not promise: finality. A reorg may remove a mined transaction; the next act
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -55,7 +54,6 @@ class Sender:
         self._endpoints, self._key, self._journal = endpoints, key, journal
         self._wait_seconds, self._bump_after_seconds = wait_seconds, bump_after_seconds
         self._clock, self._sleep = clock, sleep
-        self._lock = threading.RLock()
 
     # ── the one way in ──
     def send(self, verb: str, to: str, data: bytes, value_wei: int = 0, *, once: bool = True) -> Sent:
@@ -97,8 +95,8 @@ class Sender:
     def catch_up(self) -> None:
         """Send again, lowest nonce first, whatever is promised but not in a block; nothing new is signed."""
         count = self._transaction_count()
-        for intent in self._journal.intents():
-            if intent.state in ("mined", "reverted") and intent.nonce >= count and self._find(intent) is None:
+        for intent in self._journal.done_from(count):
+            if self._find(intent) is None:
                 self._journal.set_state(intent, "pending")  # a reorg removed it from the chain
         for intent in self._journal.pending():
             if intent.nonce >= count:
@@ -106,11 +104,9 @@ class Sender:
 
     # ── steps ──
     def _open(self, key: bytes, once: bool) -> Intent | None:
-        for intent in reversed(self._journal.intents()):
-            if intent.key == key:
-                reusable = intent.state == "pending" or (intent.state == "mined" and (once or not intent.answered))
-                return intent if reusable else None
-        return None
+        intent = self._journal.newest(key)
+        reusable = intent and (intent.state == "pending" or (intent.state == "mined" and (once or not intent.answered)))
+        return intent if reusable else None
 
     def _begin(self, key: bytes, verb: str, to: str, data: bytes, value_wei: int, once: bool) -> Intent:
         _, head = self._endpoints.head()
