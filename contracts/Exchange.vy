@@ -119,10 +119,7 @@ def request(
         authority_, abi_encode(verbs.REQUEST_TYPE, order_id, fetch_signer, offer.periods, offer.card, form_length)
     )
     assert order_book._words[order_id] == 0, "exchange: order exists"
-    # Reverts unless the asset can be requested at exactly this offer.
-    asserted: bool = staticcall IAssetLedger(ledger).quote(
-        asset_id, provider, keccak256(abi_encode(offer)), offer.token
-    )
+    assert staticcall IAssetLedger(ledger).quote(asset_id, provider, keccak256(abi_encode(offer)), offer.token)
     terms: orders.Terms = orders.Terms(
         asset_id=asset_id,
         provider=provider,
@@ -329,9 +326,7 @@ def agree_refund(
 
 
 @external
-def refund(
-    order_id: bytes32, terms: orders.Terms, card: bytes32, table_hash: bytes32, progress_hash: bytes32, claim_now: bool
-):
+def refund(order_id: bytes32, terms: orders.Terms, card: bytes32, table_hash: bytes32, progress_hash: bytes32, claim_now: bool):
     """
     @notice Gives the price back when no delivery was recorded in time; anyone may call it.
     """
