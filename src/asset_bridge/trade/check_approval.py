@@ -139,7 +139,7 @@ def require_accepts(found: Acceptances, minimum: int) -> None:
         told = ", ".join(f"node {short(node_id)}: {code}" for node_id, code in found.missing)
         raise UnavailableError(
             "trade.accepts-missing",
-            f"{len(found.accepts)} of {minimum} needed nodes have accepted their share ({told})",
+            f"layer approval: {len(found.accepts)} of {minimum} needed nodes have accepted their share ({told})",
             hint="wait and run it again; the provider can give a silent node's share to a new key: asset-bridge reseal ORDER",
             actor="tee node",
         )
