@@ -21,7 +21,7 @@ from asset_bridge.cli.demo.scene import Scene, peaks, prepared, sessions
 from asset_bridge.cli.demo.show import Show
 from asset_bridge.cli.demo.story import BRIEF, MAIN, ON_CHAIN, Trade
 from asset_bridge.cli.demo.timeline import Timeline
-from asset_bridge.cli.output import size
+from asset_bridge.cli.output import size, table
 from asset_bridge.errors import StoppedError
 from asset_bridge.nodes.devnet import require_simulator
 from asset_bridge.vault.files import walk
@@ -143,9 +143,11 @@ def _record(scene: Scene, timeline: Timeline, compared_bytes: int, measure: bool
         "folder": str(scene.folder),
     }
     if measure:
-        memory = peaks(scene)
-        summary["peak_memory_bytes"] = memory
-        show.line("peak memory: " + ", ".join(f"{name} {size(peak)}" for name, peak in memory.items()))
+        found = peaks(scene)
+        summary["peak_memory_bytes"] = {name: peak for name, (peak, _) in found.items()}
+        summary["cpu_seconds"] = {name: seconds for name, (_, seconds) in found.items()}
+        rows = ((name, size(peak), f"{seconds:.1f} s") for name, (peak, seconds) in found.items())
+        show.lines(table(rows, ("process", "peak memory", "processor")))
     summary["step_seconds"] = dict(show.seconds)
     (scene.record / "summary.json").write_text(json.dumps(summary, indent=1))
     show.line(f"{sent} transactions, {gas:,} gas, {len(events)} events; {show.elapsed_seconds:.1f} s in all")

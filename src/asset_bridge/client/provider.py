@@ -35,6 +35,7 @@ from asset_bridge.trade.offers import set_offer
 from asset_bridge.trade.preview import PublicView, preview
 
 ACCEPT_TRIES = 15
+DESTROYED_TRIES = 6
 DEFAULT_PERIODS = Periods(30 * 86_400, 14 * 86_400, 72 * 3_600, 72 * 3_600, 48 * 3_600, 365 * 86_400)  # protocol §8
 
 
@@ -172,8 +173,12 @@ class Provider(Session):
     def revoke(self, order_id: bytes) -> Revoked:
         """Stop serving an order, and record which nodes say that their key is gone."""
         sent = [revoke_story.revoke(self.desk, order_id)]
-        found = revoke_story.collect_destroyed(self.desk, order_id)
-        sent += found.sent
+        for _ in range(DESTROYED_TRIES):  # they refuse at once, but destroy their keys at a finalized block
+            found = revoke_story.collect_destroyed(self.desk, order_id)
+            sent += found.sent
+            if not found.silent:
+                break
+            self.desk.pause()
         return Revoked(order_id, found.destroyed, found.ended, found.silent, tuple(sent))
 
     def retire(self, asset_id: bytes) -> Sent:

@@ -1,7 +1,8 @@
-"""Peak memory of processes that still run, as the system counted it (Linux: VmHWM)."""
+"""Peak memory and processor time of processes that still run, as the system counted them (Linux: VmHWM, utime, stime)."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -18,6 +19,15 @@ def peak_bytes(pid: int) -> int:
     return 0
 
 
-def report(processes: Iterable[tuple[str, int]]) -> dict[str, int]:
-    """Peak memory by process name; without those that are gone."""
-    return {name: peak for name, pid in processes if (peak := peak_bytes(pid))}
+def cpu_seconds(pid: int) -> float:
+    """Processor time of a process; 0 where the system does not say."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def report(processes: Iterable[tuple[str, int]]) -> dict[str, tuple[int, float]]:
+    """Peak memory and processor seconds by process name; without those that are gone."""
+    return {name: (peak, cpu_seconds(pid)) for name, pid in processes if (peak := peak_bytes(pid))}

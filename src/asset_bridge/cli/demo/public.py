@@ -10,7 +10,10 @@ import json
 import os
 import re
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from asset_bridge.chain.adapter import RpcChain
@@ -20,8 +23,8 @@ from asset_bridge.chain.records import Asset, FetchSignature, Node, NodeKind, Or
 from asset_bridge.errors import BridgeError
 from asset_bridge.ipfs.gateway import Gateway
 from asset_bridge.ipfs.multi import MultiSource
-from asset_bridge.ipld.cid import Cid
-from asset_bridge.ipld.unixfs import LEAF_BYTES, body_cid
+from asset_bridge.ipld.cid import RAW, Cid
+from asset_bridge.ipld.unixfs import body_cid
 from asset_bridge.trade.directory import Directory
 from asset_bridge.trade.network import deployment_of
 from asset_bridge.transport.client import Peer
@@ -108,18 +111,26 @@ class Stranger:
             self.held.first_block = block if number == 0 else self.held.first_block
             self.held.last_block = block
 
-    def take_inventories(self) -> None:
-        """Every other file that the storage nodes list: descriptions, terms, sealed forms and replies, profiles, endpoint documents."""
-        for gateway in self.gateways:
-            listed = self._peer(gateway.base_url, gateway.name, None).get("/v1/inventory", max_bytes=MAX_ANSWER_BYTES)
-            for body in listed.get("bodies", []):
-                name, length = str(body["root"]), int(body["length"])
-                if name in self.held.documents or not 0 < length <= 8 * LEAF_BYTES:
-                    continue
-                try:
-                    self.held.documents[name] = self.blocks.fetch_bytes(Cid.parse(name), length)
-                except BridgeError:
-                    continue  # begun and never finished
+    def take_documents(self) -> None:
+        """Every file that a record on chain names: descriptions, terms, profiles, endpoint documents, sealed forms and replies."""
+        chain = self.chain
+        raw, sized = set(), set()
+        for asset in chain.assets():
+            raw |= {asset.listing.description_digest, asset.offer.terms_digest}
+            if (profile := chain.profile(asset.provider)) is not None:
+                raw.add(profile.document_digest)
+        for order in chain.orders():
+            sized |= {(order.terms.form_digest, order.terms.form_length), (order.reply_digest, order.reply_length)}
+        sized |= {(node.endpoint_digest, node.endpoint_length) for node in chain.nodes()}
+        for cid in (Cid(RAW, digest) for digest in raw):
+            self._keep(cid, partial(self.blocks.get_block, cid.to_bytes()))
+        for digest, length in sized:
+            if length:
+                self._keep(body_cid(digest, length), partial(self.blocks.fetch_bytes, body_cid(digest, length), length))
+
+    def _keep(self, cid: Cid, get: Callable[[], bytes]) -> None:
+        with suppress(BridgeError):  # some are lost: never mind
+            self.held.documents[str(cid)] = get()
 
     # ── routes ──
     def own_fetch(self, order: Order) -> FetchSignature:

@@ -176,6 +176,6 @@ def sessions(folder: Path, show: Show, net: Devnet, network: Network) -> Iterato
         yield scene
 
 
-def peaks(scene: Scene) -> dict[str, int]:
-    """Peak memory of every process."""
+def peaks(scene: Scene) -> dict[str, tuple[int, float]]:
+    """Peak memory and processor seconds of every process."""
     return memory.report(scene.processes())

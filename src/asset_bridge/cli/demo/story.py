@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from asset_bridge.chain.records import ZERO_ADDRESS, OrderState
+from asset_bridge.chain.records import OrderState
 from asset_bridge.cli.demo.goods import Goods
 from asset_bridge.cli.demo.scene import Scene
 from asset_bridge.cli.demo.timeline import Timeline
@@ -211,6 +211,10 @@ class Trade:
         """The consumer accepts, the provider takes his money."""
         scene, show = self.scene, self.scene.show
         scene.consumer.accept(self.orders[key])
-        owed = scene.provider.balance_wei(ZERO_ADDRESS)
+        before = scene.provider.coins_wei()
         claimed = scene.provider.claim()
-        show.must(claimed.amount_wei == owed > 0, f"the consumer accepted and the provider took {amount(owed)} out")
+        earned = scene.provider.coins_wei() + sum(one.cost_wei for one in claimed.sent) - before
+        show.must(
+            earned == claimed.amount_wei > 0,
+            f"the consumer accepted; the provider took {amount(earned)} out (price less fees), right to the wei",
+        )

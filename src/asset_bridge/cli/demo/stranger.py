@@ -112,7 +112,7 @@ class Break:
         terms = self.order.terms
         sealed = self.stranger.held.documents.get(str(body_cid(terms.form_digest, terms.form_length)))
         if sealed is None:
-            return Attempt("read the consumer's application", "no storage node lists it", "the provider's form key")
+            return Attempt("read the consumer's application", "no storage node has it", "the provider's form key")
         call = partial(
             open_form,
             FormSecretKey.generate(os.urandom),
@@ -240,7 +240,7 @@ def run(network: Network, asset_id: bytes, say: Callable[[str], None]) -> dict[s
         raise InputError("demo.stranger", "no order of this asset was approved, so there is nothing to steal")
     stranger.take_events()
     stranger.take_body(asset)
-    stranger.take_inventories()
+    stranger.take_documents()
     stranger.try_routes(asset, order)
     held = stranger.held
     refused = [answer for answer in held.answers if answer.outcome != "ok"]

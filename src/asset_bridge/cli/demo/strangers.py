@@ -80,11 +80,14 @@ def revoked(trade: Trade) -> None:
         "while the order lives, TEE nodes serve it again (free, for lost copies)",
     )
     done = scene.provider.revoke(trade.orders[MAIN])
-    scene.show.line(
-        f"revoked: {done.destroyed} order keys destroyed (attested), {done.ended} ended by restart, {done.silent} silent"
-    )
-    must_say(trade, MAIN, "tee.revoked", "a colluding light node with the consumer's Fetch gets no fragment", colluding)
+    what = "a colluding light node with the consumer's Fetch gets no fragment"
+    must_say(trade, MAIN, "tee.revoked", what, colluding)
     must_say(trade, MAIN, "tee.revoked", "TEE nodes asked directly for the revoked order refuse")
+    scene.show.must(
+        (done.destroyed, done.ended, done.silent) == (3, 0, 0),
+        f"revoked: {done.destroyed} order keys destroyed, with their nodes' signed word on chain; "
+        f"{done.ended} ended by restart, {done.silent} silent",
+    )
 
 
 def start_stranger(scene: Scene, asset_id: bytes, while_open: int) -> subprocess.Popen[str]:

@@ -46,6 +46,8 @@ class Timeline:
         head = endpoint.as_int(endpoint.call("eth_blockNumber"))
         blocks = _batched(endpoint, [("eth_getBlockByNumber", [hex(number), True]) for number in range(1, head + 1)])
         found = [(block, one) for block in blocks for one in block["transactions"]]
+        deployers = {checksum_address(endpoint.as_bytes(one["from"], 20)) for _, one in found if not one.get("to")}
+        names = dict.fromkeys(deployers, "deployer") | names
         receipts = _batched(endpoint, [("eth_getTransactionReceipt", [one["hash"]]) for _, one in found])
         for (block, one), receipt in zip(found, receipts, strict=True):
             sender = checksum_address(endpoint.as_bytes(one["from"], 20))
@@ -56,7 +58,7 @@ class Timeline:
             self.rows.append(
                 Row(
                     endpoint.as_int(block["timestamp"]) - self.started_at,
-                    names.get(sender, "deployer" if not one.get("to") else sender[:10]),
+                    names.get(sender, sender[:10]),
                     what.replace("_", " "),
                     one["hash"],
                     endpoint.as_int(receipt["gasUsed"]),
