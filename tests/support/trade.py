@@ -150,7 +150,9 @@ class PlainLight:
         epoch = node.current.epoch
         return Ack(digest, node.node_id, epoch, self.key.sign_digest(ack_digest(domain, digest, node.node_id, epoch)))
 
-    def provider_ack(self, order: Order, profile_digest: bytes, fetch: FetchSignature, receipt: DeliveryReceipt) -> None:
+    def provider_ack(
+        self, order: Order, profile_digest: bytes, fetch: FetchSignature, receipt: DeliveryReceipt
+    ) -> None:
         return None
 
 

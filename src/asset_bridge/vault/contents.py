@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from eth_hash.auto import keccak
-from eth_utils.address import to_checksum_address
 
 from asset_bridge.errors import BridgeError, TamperedError
 from asset_bridge.keys.secp256k1 import SecretScalar
+from asset_bridge.vault.address import checksum
 from asset_bridge.vault.secret import Secret, pack, unpack
 
 VERSION = 1
@@ -107,4 +107,4 @@ def new_contents(randbytes: Callable[[int], bytes], now_at: int) -> Contents:
 def address_of(account: Secret) -> str:
     """The EIP-55 address of an account key."""
     public = SecretScalar.from_bytes(account.reveal()).public_key().to_uncompressed_bytes()
-    return str(to_checksum_address(keccak(public[1:])[-20:]))
+    return checksum(keccak(public[1:])[-20:])

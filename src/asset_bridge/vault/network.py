@@ -15,9 +15,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import tomli_w
-from eth_utils.address import is_checksum_address
 
 from asset_bridge.errors import InputError, TamperedError
+from asset_bridge.vault.address import is_address
 from asset_bridge.vault.durable import write_private
 
 FORMAT = "asset-bridge/network/1"
@@ -182,11 +182,6 @@ def is_url(value: object) -> bool:
         return False
     plain = parts.username is None and parts.password is None and not parts.query and not parts.fragment
     return parts.scheme in ("http", "https") and bool(parts.hostname) and port != 0 and plain
-
-
-def is_address(value: object) -> bool:
-    """Whether this is an EIP-55 address."""
-    return isinstance(value, str) and is_checksum_address(value)
 
 
 def _url(value: object) -> str:

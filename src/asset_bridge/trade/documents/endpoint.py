@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from eth_hash.auto import keccak
-from eth_utils.address import to_checksum_address
 
 from asset_bridge.chain.records import Node, NodeKind
 from asset_bridge.errors import BridgeError, InputError, TamperedError
 from asset_bridge.keys.signing import recover_digest
 from asset_bridge.trade.documents.canonical import bad, counting, decode_json, encode_json, hex_bytes, require_fields
-from asset_bridge.vault.network import is_address, is_url
+from asset_bridge.vault.address import checksum, is_address
+from asset_bridge.vault.network import is_url
 
 FORMAT = "asset-bridge/endpoint/1"
 PREFIX = b"asset-bridge/1/endpoint\0"
@@ -101,7 +101,7 @@ class Endpoint:
             signer = recover_digest(keccak(PREFIX + encode_json(table)), signature).to_uncompressed_bytes()
         except BridgeError:
             raise _forged() from None
-        if to_checksum_address(keccak(signer[1:])[-20:]) != operator:
+        if checksum(keccak(signer[1:])[-20:]) != operator:
             raise _forged()
         pin = table["tls_pin"]
         return Endpoint(

@@ -19,7 +19,7 @@ from asset_bridge.trade.documents.canonical import (
     require_fields,
     text,
 )
-from asset_bridge.vault.network import is_address
+from asset_bridge.vault.address import is_address
 
 FORMAT = "asset-bridge/profile/1"
 FORM_KEY_BYTES = 1216
