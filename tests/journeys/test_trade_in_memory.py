@@ -308,6 +308,16 @@ def test_garbage_shares_are_found_out_before_payment(tmp_path: Path, monkeypatch
     assert trade.scene.chain.order(trade.order_id).state is OrderState.APPROVED
 
 
+def test_another_post_quantum_half_is_found_out_before_payment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trade = published(tmp_path).request()
+    honest = approve_module.seal_kpq
+    monkeypatch.setattr(approve_module, "seal_kpq", lambda key, k_pq, **context: honest(key, bytes(32), **context))
+    trade.approve()
+    error = refused(TamperedError, "keys.pq-commit", trade.pay)
+    assert error.actor == "provider"
+    assert trade.scene.chain.order(trade.order_id).state is OrderState.APPROVED
+
+
 def copied_listing(scene: Scene, asset: Asset) -> bytes:
     """Somebody else lists the same header, capsule, package and keys as his own."""
     pirate = scene.chain.account(scene.account("pirate"))

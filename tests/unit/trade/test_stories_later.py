@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +21,7 @@ from asset_bridge.trade.cancel import cancel
 from asset_bridge.trade.claim import claim
 from asset_bridge.trade.desk import Desk
 from asset_bridge.trade.documents.template import EXAMPLE_APPLICATION
-from asset_bridge.trade.fetch import open_again
+from asset_bridge.trade.fetch import fetch, open_again
 from asset_bridge.trade.offers import set_offer
 from asset_bridge.trade.opening import open_at_hand
 from asset_bridge.trade.pay import check_before_payment, pay
@@ -28,7 +31,9 @@ from asset_bridge.trade.reseal import reseal
 from asset_bridge.trade.retire import retire
 from asset_bridge.trade.revoke import collect_destroyed, revoke
 from asset_bridge.trade.status import status
-from tests.support.trade import PERIODS, PRICE_WEI, Scene, make_scene
+from asset_bridge.vault.backup import backup, restore
+from asset_bridge.vault.home import Home
+from tests.support.trade import PASSPHRASE, PERIODS, PRICE_WEI, QUICK, Scene, make_scene
 from tests.support.trade_steps import Trade, published
 
 
@@ -357,3 +362,39 @@ def test_an_expired_request_is_over(trade: Trade) -> None:
     assert (now.state, now.who) == (OrderState.EXPIRED, "nobody")
     with pytest.raises(InputError):
         approve(trade.provider, trade.order_id, trade.scene.examiner())
+
+
+# ── the day after the disk died ──
+
+
+@pytest.mark.parametrize("when", ["requested", "fetched"])
+def test_homes_restored_from_their_backups_go_on(trade: Trade, tmp_path: Path, when: str) -> None:
+    trade.request()
+    if when == "fetched":
+        trade.approve()
+        trade.pay()
+        trade.fetch()
+    desks = {}
+    for side in ("provider", "consumer"):
+        home = Home.open(tmp_path / side)
+        keys, tweaks = tmp_path / f"{side}.keys", tmp_path / f"{side}.tweaks"
+        arguments: Any = {"passphrase": lambda: PASSPHRASE, "randbytes": os.urandom}
+        backup(home, home.unlock(lambda: PASSPHRASE, os.urandom), keys, tweaks, now_at=1, cost=QUICK, **arguments)
+        shutil.rmtree(tmp_path / side)
+        second = tmp_path / f"{side}-second"
+        again = restore(tmp_path / f"{side}-again", keys, tweaks, second_place=second, cost=QUICK, **arguments)
+        desks[side] = replace(getattr(trade, side), vault=again.unlock(lambda: PASSPHRASE, os.urandom))
+    bodies = tmp_path / "consumer-again" / "bodies"
+    bodies.mkdir()
+    if when == "requested":
+        approve(desks["provider"], trade.order_id, trade.scene.examiner())
+        trade.scene.chain.mine(3)
+        pay(desks["consumer"], trade.order_id, bodies)
+        trade.scene.chain.mine(3)
+        fetch(desks["consumer"], trade.order_id, trade.out, bodies)
+    else:
+        for tee in trade.scene.tees:
+            tee.core = None
+        shutil.rmtree(trade.out)
+        open_again(desks["consumer"], trade.order_id, trade.out, bodies)
+    trade.assert_same()
