@@ -140,7 +140,7 @@ class Stranger:
         return FetchSignature(generation, self.key.sign_digest(digest))
 
     def try_routes(self, asset: Asset, order: Order) -> None:
-        """Every route of every node, without a signature and with the stranger's."""
+        """Every route of every node, without a signature, and with the stranger's own where one is asked for."""
         values = {
             "asset_id": hex_of(asset.asset_id),
             "order_id": hex_of(order.order_id),
@@ -153,21 +153,23 @@ class Stranger:
             except BridgeError:
                 continue
             name = f"{_KINDS[node.kind]} {hex_of(node.node_id)[:10]}"
-            for key in (None, self.key):
-                peer = self._peer(endpoint.urls[0], name, key)
-                self._try_node(peer, name, node, asset, order, values, signed=key is not None)
+            peers = [self._peer(endpoint.urls[0], name, key) for key in (None, self.key)]
+            self._try_node(peers, name, asset, order, values)
+            for peer in peers:
                 peer.close()
 
-    def _try_node(
-        self, peer: Peer, name: str, node: Node, asset: Asset, order: Order, values: dict[str, str], *, signed: bool
-    ) -> None:
-        paths = peer.get("/openapi.json", max_bytes=MAX_ANSWER_BYTES).get("paths", {})
+    def _try_node(self, peers: list[Peer], name: str, asset: Asset, order: Order, values: dict[str, str]) -> None:
+        unsigned, signed = peers
+        paths = unsigned.get("/openapi.json", max_bytes=MAX_ANSWER_BYTES).get("paths", {})
         for route, methods in sorted(paths.items()):
             path = re.sub(r"\{(\w+)\}", lambda found: values.get(found[1], "x"), route)
             for method in sorted(methods):
-                self._try(peer, name, method.upper(), route, path, self._body(route, asset, order, values), signed)
+                body = self._body(route, asset, order, values)
+                outcome = self._try(unsigned, name, method.upper(), route, path, body, False)
+                if outcome == "transport.unsigned":
+                    self._try(signed, name, method.upper(), route, path, body, True)
 
-    def _try(self, peer: Peer, name: str, method: str, route: str, path: str, body: Any, signed: bool) -> None:
+    def _try(self, peer: Peer, name: str, method: str, route: str, path: str, body: Any, signed: bool) -> str:
         content, outcome = b"", "ok"
         if route.endswith("/events"):
             path += "?follow=0&after_block=0"
@@ -184,6 +186,7 @@ class Stranger:
             outcome = error.code
         self.held.cfrags |= {bytes.fromhex(found.decode()) for found in CFRAG.findall(content)}
         self.held.answers.append(Answer(name, method, route, signed, outcome, len(content)))
+        return outcome
 
     def _body(self, route: str, asset: Asset, order: Order, values: dict[str, str]) -> dict[str, Any]:
         fetch = self.own_fetch(order)
