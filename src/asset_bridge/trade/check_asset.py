@@ -11,6 +11,7 @@ from asset_bridge.chain.ids import order_id as order_id_of
 from asset_bridge.chain.records import Asset, At, Order
 from asset_bridge.errors import TamperedError
 from asset_bridge.sealing.header import SealedHeader
+from asset_bridge.trade.desk import layer
 from asset_bridge.trade.ports import ChainReader
 
 
@@ -45,4 +46,5 @@ def check_order_id(reader: ChainReader, order: Order) -> None:
 
 def container_id_of(asset: Asset) -> bytes:
     """The container id in the asset's header; TamperedError sealing.header."""
-    return SealedHeader.parse(asset.listing.header).container_id
+    with layer("header"):
+        return SealedHeader.parse(asset.listing.header).container_id

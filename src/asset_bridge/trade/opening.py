@@ -6,15 +6,16 @@ Does not promise: that the content is what the description says.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from asset_bridge.chain.keys import address_bytes
-from asset_bridge.errors import InputError
+from asset_bridge.errors import InputError, TamperedError
 from asset_bridge.ipld.unixfs import FileDagBuilder, body_cid, leaf_count
 from asset_bridge.keys.file_key import file_key
 from asset_bridge.keys.secp256k1 import Point
@@ -26,6 +27,10 @@ from asset_bridge.trade.fragments import Fragments
 from asset_bridge.vault.files_opened import Written, write_members
 from asset_bridge.vault.files_sealed import SealedFile
 
+LAYER_OF = {
+    **dict.fromkeys(("sealing.header", "sealing.key"), "header"),
+    **dict.fromkeys(("sealing.length", "sealing.index", "sealing.path", "sealing.padding"), "content"),
+}
 TERMS_NAME = "TERMS.txt"
 PROVENANCE_NAME = "provenance.json"
 
@@ -64,6 +69,16 @@ def open_key(fragments: Fragments) -> tuple[bytes, KeyPackage]:
     return file_key(package.k_pre, fragments.k_pq, package.container_id), package
 
 
+@contextlib.contextmanager
+def sealed_layer() -> Iterator[None]:
+    """As `layer`, with the part of the sealed file that the refusal is about."""
+    try:
+        yield
+    except TamperedError as error:
+        with layer(LAYER_OF.get(error.code, "body")):
+            raise
+
+
 def open_into(
     desk: Desk, fragments: Fragments, segment: Callable[[int], bytes], output: Path, provenance: dict[str, Any]
 ) -> Opened:
@@ -75,7 +90,7 @@ def open_into(
     """
     listing = fragments.listing
     key, package = open_key(fragments)
-    with layer("body"):
+    with sealed_layer():
         opener = Opener(
             listing.header,
             file_key=key,

@@ -105,3 +105,13 @@ def layer_of(error: BridgeError) -> str:
     if found:
         return found[1]
     return "chain" if error.code.startswith("chain.") else ""
+
+
+def assert_found_out(deal: Deal, kind: type[BridgeError], code: str, layer: str = "approval") -> None:
+    """However the buyer pays, he is refused before a coin moves."""
+    coins = deal.market.chain.coins_wei(deal.consumer.address)
+    for how in ({}, {"minimum_accepts": 2}, {"download_first": True}):
+        refused(lambda how=how: deal.pay(**how), kind, code, "provider", layer)  # type: ignore[misc]
+    deal.assert_unpaid()
+    assert deal.market.chain.coins_wei(deal.consumer.address) == coins
+    deal.assert_clean()
