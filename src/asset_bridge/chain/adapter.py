@@ -90,12 +90,10 @@ class RpcSource:
         numbers = sorted({endpoint.as_int(log.get("blockNumber")) for log in logs})
         if any(not first <= number <= last for number in numbers):
             raise endpoint.lying("it gave logs of blocks that were not asked for")
-        blocks: dict[int, BlockRef] = {}
-        for number in numbers:
-            found = self.endpoints.header(endpoint, number)
-            if found is None:
-                return None
-            blocks[number] = found.ref
+        headers = self.endpoints.headers(endpoint, numbers)
+        if headers is None:
+            return None
+        blocks = {h.ref.number: h.ref for h in headers}
         events = [e for log in logs if (e := self._event(endpoint, log, blocks)) is not None]
         return sorted(events, key=lambda e: (e.block.number, e.log_index))
 

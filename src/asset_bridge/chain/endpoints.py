@@ -25,6 +25,7 @@ HEAD_SLACK_BLOCKS = 3  # a reorg may shorten the chain for a moment; more is an 
 FIRST_LOG_RANGE_BLOCKS = 10_000
 MAX_LOG_RANGE_BLOCKS = 100_000
 MAX_SILENCES = 2
+BATCH_HEADERS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +146,21 @@ class Endpoints:
         ):
             raise endpoint.lying("it returned another block than the one asked for")
         return header
+
+    def headers(self, endpoint: Endpoint, numbers: Sequence[int]) -> list[Header] | None:
+        """The headers at these heights, in few round trips; None when one is missing."""
+        found: list[Header] = []
+        for i in range(0, len(numbers), BATCH_HEADERS):
+            piece = numbers[i : i + BATCH_HEADERS]
+            values = endpoint.batch([("eth_getBlockByNumber", [hex(number), False]) for number in piece])
+            for number, value in zip(piece, values, strict=True):
+                if value is None:
+                    return None
+                header = read_header(endpoint, value, self.chain_id)
+                if header.ref.number != number:
+                    raise endpoint.lying("it returned another block than the one asked for")
+                found.append(header)
+        return found
 
     def head(self) -> tuple[Endpoint, Header]:
         """The highest head that any endpoint shows, and which one shows it (so a withheld block is seen by the other).

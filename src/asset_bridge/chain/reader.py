@@ -209,8 +209,9 @@ class Reader:
 
     def _order(self, order_id: bytes, core: bytes, word: int, *, block: BlockRef) -> tuple[OrderFacts, Order]:
         status = packing.Status.parse(word)
+        events = self.source.find(ORDER_EVENTS, block, order_id=order_id)
         try:
-            facts = fold_order(self.exchange_domain, self.source.find(ORDER_EVENTS, block, order_id=order_id))
+            facts = fold_order(self.exchange_domain, events)
         except TamperedError as error:
             raise self.source.lying(error.message) from None
         if facts is None:
