@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from asset_bridge.chain.messages import Domain, receipt_digest
 from asset_bridge.chain.records import Asset, Order, OrderState
 from asset_bridge.errors import BridgeError, RefusedError, TamperedError, UnavailableError
 from asset_bridge.ipld.cid import Cid
@@ -30,6 +31,7 @@ from asset_bridge.trade.desk import Desk
 from asset_bridge.trade.documents.template import EXAMPLE_APPLICATION
 from asset_bridge.trade.evidence import OrderKey
 from asset_bridge.trade.fetch import open_again
+from asset_bridge.trade.fragments import sign_fetch
 from asset_bridge.trade.inbox import inbox
 from asset_bridge.trade.profile import ensure_profile
 from asset_bridge.trade.request import request
@@ -169,6 +171,58 @@ def test_a_light_node_that_swaps_answers_is_passed_by(paid: Trade, monkeypatch: 
     fetched = paid.fetch()
     paid.assert_same()
     assert {failure.through for failure in fetched.failed_nodes} == {"light node"}
+
+
+class Crooked:
+    """TEE node 0 as its operator would have it: it answers with `answer(own answer)`."""
+
+    def __init__(self, inner: Any, answer: Callable[[Any], Any]) -> None:
+        self._inner, self._answer = inner, answer
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def reencrypt(self, order_id: bytes, fetch: Any) -> Any:
+        return self._answer(self._inner.reencrypt(order_id, fetch))
+
+
+def make_crooked(trade: Trade, answer: Callable[[Any], Any]) -> None:
+    core = trade.scene.tees[0].core
+    trade.scene.wrap_tee = lambda tee: Crooked(tee, answer) if tee is core else tee
+
+
+@pytest.mark.parametrize("field", ["cfrag_digest", "fetch_digest", "kfrag_id", "signature", "block_hash"])
+def test_a_fragment_whose_receipt_would_not_count_is_skipped(paid: Trade, field: str) -> None:
+    def answer(own: Any) -> Any:
+        cfrag, receipt, acks = own
+        return cfrag, replace(receipt, **{field: flip(5)(getattr(receipt, field))}), acks
+
+    make_crooked(paid, answer)
+    fetched = paid.fetch()
+    paid.assert_same()
+    assert {failure.node_id for failure in fetched.failed_nodes} == {paid.scene.tees[0].node_id}
+    assert paid.scene.tees[0].node_id not in [bytes.fromhex(x[2:]) for x in fetched.opened.provenance["tee_nodes"]]
+
+
+def test_a_node_that_passes_on_another_nodes_fragment_as_its_own_is_named(paid: Trade) -> None:
+    other, core = paid.scene.tees[1].core, paid.scene.tees[0].core
+    assert other is not None
+    assert core is not None
+    domain = Domain(paid.scene.chain.chain_id, paid.scene.chain.exchange)
+    fetch = sign_fetch(paid.consumer, paid.scene.chain.order(paid.order_id), 1)
+
+    def answer(own: Any) -> Any:
+        _, receipt, acks = own
+        stolen = other.reencrypt(paid.order_id, fetch)
+        claimed = replace(receipt, cfrag_digest=stolen[1].cfrag_digest)  # signed by itself, for its own slot
+        key = core._identity.key
+        signature = key.sign_digest(receipt_digest(domain, paid.order_id, claimed))
+        return stolen[0], replace(claimed, signature=signature), acks
+
+    make_crooked(paid, answer)
+    fetched = paid.fetch()
+    paid.assert_same()
+    assert {(f.node_id, f.code) for f in fetched.failed_nodes} == {(paid.scene.tees[0].node_id, "trade.cfrag-slot")}
 
 
 def test_no_fragments_without_acknowledged_receipts(paid: Trade, monkeypatch: pytest.MonkeyPatch) -> None:
