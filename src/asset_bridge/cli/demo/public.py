@@ -19,7 +19,7 @@ from typing import Any
 from asset_bridge.chain.adapter import RpcChain
 from asset_bridge.chain.keys import AccountKey
 from asset_bridge.chain.messages import Domain, fetch_digest
-from asset_bridge.chain.records import Asset, FetchSignature, Node, NodeKind, Order
+from asset_bridge.chain.records import Asset, FetchSignature, NodeKind, Order
 from asset_bridge.errors import BridgeError
 from asset_bridge.ipfs.gateway import Gateway
 from asset_bridge.ipfs.multi import MultiSource
