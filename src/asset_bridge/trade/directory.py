@@ -15,6 +15,7 @@ from asset_bridge.chain.records import Node, NodeKind
 from asset_bridge.ipfs.gateway import BlockSource
 from asset_bridge.ipfs.multi import MultiSource
 from asset_bridge.ipld.unixfs import body_cid
+from asset_bridge.trade.desk import layer
 from asset_bridge.trade.documents.endpoint import Endpoint
 from asset_bridge.transport.client import Peer
 
@@ -62,7 +63,8 @@ class Directory:
             found = self._known.get(key)
         if found is None:
             root = body_cid(node.endpoint_digest, node.endpoint_length)
-            document = MultiSource(self._sources()).fetch_bytes(root, node.endpoint_length)
+            with layer("documents"):
+                document = MultiSource(self._sources()).fetch_bytes(root, node.endpoint_length)
             endpoint = Endpoint.decode(document)
             endpoint.expect(node, self._chain_id, self._registry)
             found = (endpoint, self._connect(endpoint.urls[0], node_name(node)))
