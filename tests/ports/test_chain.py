@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from eth_hash.auto import keccak
 
-from asset_bridge.chain.records import ZERO_ADDRESS, At, NodeKind, OrderState, Periods
+from asset_bridge.chain.records import ZERO_ADDRESS, At, NodeKind, OrderState, Periods, ProviderAccount
 from asset_bridge.errors import BridgeError, InputError
 from tests.ports.chain_scene import MEASUREMENT, PERIODS, PRICE_WEI, Scene
 from tests.ports.chain_worlds import AnvilWorld, TwinWorld, World
@@ -98,6 +98,37 @@ def test_a_profile_reads_back(scene: Scene) -> None:
     changed = scene.consumer.reader.profile(scene.provider.address)
     assert changed is not None
     assert changed.document_digest == keccak(b"second")
+
+
+def test_payee_and_recovery_change_after_the_delay(world: World, scene: Scene) -> None:
+    provider, stranger, reader = scene.provider, scene.consumer, scene.consumer.reader
+    own, other, rescue = provider.address, stranger.address, scene.tees[0].operator.address
+    assert reader.provider_account(own).change is None
+    assert reader.provider_account(other) == ProviderAccount(
+        other, other, other, ZERO_ADDRESS, None
+    )  # it has no profile
+    with pytest.raises(BridgeError) as error:
+        stranger.propose_change(own, other, other, ZERO_ADDRESS)
+    assert refused("chain.ledger.not-owner-or-recovery-account", error)
+    provider.propose_change(own, own, other, rescue)
+    change = reader.provider_account(own).change
+    assert change is not None
+    assert (change.owner, change.payee, change.recovery) == (own, other, rescue)
+    provider.cancel_change(own)
+    assert reader.provider_account(own).change is None
+    sent = provider.propose_change(own, own, other, rescue)  # the same again
+    change = reader.provider_account(own).change
+    assert change is not None
+    assert change.applies_at > sent.block.timestamp
+    with pytest.raises(BridgeError) as error:
+        stranger.apply_change(own, change)
+    assert refused("chain.ledger.change-is-too-early", error)
+    world.advance_to(change.applies_at)
+    stranger.apply_change(own, change)
+    assert reader.provider_account(own) == ProviderAccount(own, own, other, rescue, None)
+    profile = reader.profile(own)
+    assert profile is not None
+    assert (profile.payee, profile.recovery) == (other, rescue)
 
 
 def test_unknown_ids_are_not_found(scene: Scene) -> None:

@@ -23,6 +23,7 @@ from asset_bridge.chain.records import (
     ZERO32,
     ZERO_ADDRESS,
     AcceptSignature,
+    AccountChange,
     Approval,
     ApprovedSlot,
     At,
@@ -72,6 +73,20 @@ class Actor(ABC):
         """Set or change the profile document; payee and recovery stay what the first call set."""
         args = (self.address, document_digest, payee, recovery, b"")
         return self._transact("set_profile", "AssetLedger", "set_profile", args, once=False)
+
+    def propose_change(self, provider: str, owner: str, payee: str, recovery: str) -> Sent:
+        """Ask for another owner, payee or recovery account of `provider`; as its owner or its recovery account."""
+        args = (provider, owner, payee, recovery, b"")
+        return self._transact("propose_change", "AssetLedger", "propose_change", args, once=False)
+
+    def cancel_change(self, provider: str) -> Sent:
+        """Drop the change that waits; as the owner or the recovery account."""
+        return self._transact("cancel_change", "AssetLedger", "cancel_change", (provider, b""), once=False)
+
+    def apply_change(self, provider: str, change: AccountChange) -> Sent:
+        """Make a change that has waited long enough take effect; anyone."""
+        args = (provider, change.owner, change.payee, change.recovery)
+        return self._transact("apply_change", "AssetLedger", "apply_change", args, once=False)
 
     def list_asset(self, listing: Listing) -> tuple[bytes, Sent]:
         """List; returns the asset's id."""

@@ -373,3 +373,8 @@ class Progress:
 def progress_hash(progress: bytes) -> bytes:
     """Zero before `pay`."""
     return keccak(progress) if progress else ZERO32
+
+
+def change_hash(owner: str, payee: str, recovery: str) -> bytes:
+    """What the ledger keeps of a change of an account that waits."""
+    return bytes(keccak(encode(["address", "address", "address"], [owner, payee, recovery])))

@@ -21,7 +21,9 @@ from asset_bridge.chain.network import Deployment
 from asset_bridge.chain.order_record import order_record
 from asset_bridge.chain.packing import EpochArgs, OfferArgs
 from asset_bridge.chain.records import (
+    ZERO32,
     ZERO_ADDRESS,
+    AccountChange,
     Asset,
     At,
     BlockRef,
@@ -32,6 +34,7 @@ from asset_bridge.chain.records import (
     OrderState,
     Periods,
     Profile,
+    ProviderAccount,
     RequestTerms,
 )
 from asset_bridge.errors import InputError, TamperedError
@@ -172,6 +175,28 @@ class Reader:
         if payee == ZERO_ADDRESS or not events:
             raise self.source.lying("a provider's profile and its account contradict each other")
         return Profile(provider, events[-1].args["profile"], answer[1], answer[2])
+
+    def provider_account(self, provider: str, at: At = At.HEAD) -> ProviderAccount:
+        """Owner, payee and recovery account of a provider, and the change that waits; without a profile all is the provider's own."""
+        block = self.block(at)
+        (answer,) = self.source.calls([("AssetLedger", "account", (provider,))], block, at)
+        owner, payee, recovery, waiting, applies_at = answer
+        if payee == ZERO_ADDRESS:
+            return ProviderAccount(provider, provider, provider, ZERO_ADDRESS, None)
+        change = None
+        if waiting != ZERO32:
+            proposed = self.source.find({"ChangeProposed"}, block, provider=provider)
+            last = proposed[-1].args if proposed else {}
+            new_owner, new_payee, new_recovery = (
+                str(last.get(name, ZERO_ADDRESS)) for name in ("owner", "payee", "recovery")
+            )
+            if (packing.change_hash(new_owner, new_payee, new_recovery), last.get("change_at")) != (
+                waiting,
+                applies_at,
+            ):
+                raise self.source.lying("a change of a provider's account and its events contradict each other")
+            change = AccountChange(new_owner, new_payee, new_recovery, int(applies_at))
+        return ProviderAccount(provider, owner, payee, recovery, change)
 
     def owner_of(self, provider: str, at: At = At.HEAD) -> str:
         """Who acts for a provider."""

@@ -146,6 +146,27 @@ class Profile:
 
 
 @dataclass(frozen=True, slots=True)
+class AccountChange:
+    """A change of an account that waits; anyone may apply it from `applies_at` (Unix seconds) on."""
+
+    owner: str
+    payee: str
+    recovery: str
+    applies_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderAccount:
+    """Who acts for a provider, who is paid, who can recover (zero: nobody), and the change that waits."""
+
+    provider: str
+    owner: str
+    payee: str
+    recovery: str
+    change: AccountChange | None
+
+
+@dataclass(frozen=True, slots=True)
 class RequestTerms:
     """What a consumer puts into `request` (protocol §4.1). `pk_b` 33 bytes; digests and nonce 32 bytes."""
 

@@ -108,10 +108,6 @@ class AssetLedger(Contract):
             self.check(account.recovery == recovery, "recovery changes by propose_change")
         self.log("ProfileSet", provider=provider, profile=profile, payee=payee, recovery=recovery)
 
-    @staticmethod
-    def _change(owner: str, payee: str, recovery: str) -> bytes:
-        return keccak(encode(["address", "address", "address"], [owner, payee, recovery]))
-
     def _owner_or_recovery(self, provider: str, actor: str) -> None:
         account = self._account(provider)
         recovery = account.recovery if account else ZERO_ADDRESS
@@ -131,7 +127,7 @@ class AssetLedger(Contract):
         self.check(zero(account.change_hash), "a change waits")
         at = message.now_at + self.view_change_seconds()
         self.table("accounts")[provider] = replace(
-            account, change_hash=self._change(owner, payee, recovery), change_at=at
+            account, change_hash=packing.change_hash(owner, payee, recovery), change_at=at
         )
         self.log("ChangeProposed", provider=provider, owner=owner, payee=payee, recovery=recovery, change_at=at)
 
@@ -148,7 +144,7 @@ class AssetLedger(Contract):
     def apply_change(self, message: Message, provider: str, owner: str, payee: str, recovery: str) -> None:
         """Anyone, after the delay."""
         account = self._account(provider)
-        if account is None or account.change_hash != self._change(owner, payee, recovery):
+        if account is None or account.change_hash != packing.change_hash(owner, payee, recovery):
             self.fail("not the change that waits")
         self.check(message.now_at >= account.change_at, "change is too early")
         self.table("accounts")[provider] = AccountState(owner, payee, recovery)
