@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from asset_bridge.errors import TamperedError
-from asset_bridge.keys import file_key, hpke, kem
+from asset_bridge.keys import file_key, hpke, kem, recovery
 from tools.vectors import keys as tool
 
 FOLDER = Path(__file__).resolve().parents[2] / "spec" / "vectors" / "keys"
@@ -41,3 +42,10 @@ def test_frozen_envelopes_open(label: str) -> None:
     with pytest.raises(TamperedError) as caught:
         open_it(tool.NONCE)
     assert caught.value.code == "keys.envelope"
+
+
+@pytest.mark.parametrize("case", json.loads((FOLDER / "recovery.json").read_text()), ids=lambda c: c["threshold"])
+def test_frozen_recovery_shares_recover(case: dict[str, Any]) -> None:
+    shares = [recovery.RecoveryShare.from_bytes(bytes.fromhex(share)) for share in case["shares"]]
+    assert [share.to_text() for share in shares] == case["text"]
+    assert recovery.recover(shares[-case["threshold"] :]).hex() == case["secret"]

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from asset_bridge.keys import derivation, file_key, hpke, kem
+from asset_bridge.keys import derivation, file_key, hpke, kem, recovery
 from asset_bridge.keys.secp256k1 import SecretScalar
 from asset_bridge.keys.signing import sign_digest
 
@@ -113,6 +113,27 @@ def signatures() -> list[dict[str, str]]:
     return cases
 
 
+def recovery_sets() -> list[dict[str, Any]]:
+    """Recovery shares of one secret, in bytes and as text."""
+    sets = []
+    for threshold, shares in ((2, 3), (3, 5), (16, 16)):
+        calls = iter(range(100))
+        drawn = [fixed(f"recovery {threshold} {number}", 8 if number == 0 else 48) for number in range(threshold)]
+        made = recovery.split(
+            fixed("recovery secret"), threshold, shares, lambda _, drawn=drawn, calls=calls: drawn[next(calls)]
+        )
+        sets.append(
+            {
+                "secret": fixed("recovery secret").hex(),
+                "threshold": threshold,
+                "randomness": [value.hex() for value in drawn],
+                "shares": [share.to_bytes().hex() for share in made],
+                "text": [share.to_text() for share in made],
+            }
+        )
+    return sets
+
+
 def build() -> dict[str, str]:
     """File name → content."""
     k_pre = fixed("K_pre")
@@ -127,6 +148,7 @@ def build() -> dict[str, str]:
         "derivation.json": json.dumps(derivations(), indent=1) + "\n",
         "signatures.json": json.dumps(signatures(), indent=1) + "\n",
         "file-key.json": json.dumps(keys, indent=1) + "\n",
+        "recovery.json": json.dumps(recovery_sets(), indent=1) + "\n",
     }
 
 

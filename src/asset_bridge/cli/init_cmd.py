@@ -10,6 +10,7 @@ import click
 
 from asset_bridge import settings
 from asset_bridge.cli.app import App, common
+from asset_bridge.cli.backup_cmd import share_lines, shares_of
 from asset_bridge.client.homes import load_network, make_home
 from asset_bridge.errors import InputError
 
@@ -17,8 +18,11 @@ from asset_bridge.errors import InputError
 @click.command("init")
 @click.option("--network", metavar="FILE|URL", help="The network.toml to work with [ASSET_BRIDGE_NETWORK].")
 @click.option("--second-place", type=click.Path(path_type=Path), help="Folder on another disk for the period key.")
+@click.option(
+    "--recovery-shares", metavar="K/N", help="Also write N recovery shares beside the home; any K recover it."
+)
 @common
-def init(app: App, *, network: str | None, second_place: Path | None) -> None:
+def init(app: App, *, network: str | None, second_place: Path | None, recovery_shares: str | None) -> None:
     """Make a home: keys, settings, and a second place for what must never be in a backup.
 
     The home holds an encrypted keystore. The second place (another disk, best a removable one) holds the key that the backup
@@ -26,6 +30,8 @@ def init(app: App, *, network: str | None, second_place: Path | None) -> None:
     is used: move it to another disk before you publish anything that matters.
     """
     chosen = (second_place or app.home.with_name(app.home.name + "-second-place")).expanduser().absolute()
+    if recovery_shares is not None:
+        shares_of(recovery_shares)
     source = settings.network_source(network)
     if source is None:
         hint = "take network.toml from your network's operator, or run: asset-bridge devnet up"
@@ -49,6 +55,8 @@ def init(app: App, *, network: str | None, second_place: Path | None) -> None:
         f"  2. the second place: {chosen}",
         f"  3. a backup, made now and after each publish: {app.command('backup FOLDER')}",
     ]
+    if recovery_shares is not None:
+        lines += ["", *share_lines(app, app.home.with_name(app.home.name + "-recovery-shares"), recovery_shares)]
     if known.is_development:
         following = f"asset-bridge devnet fund {home.info.address} (in the folder of the devnet)"
     else:

@@ -6,6 +6,7 @@ contract code hashes agreed with the chain.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from asset_bridge.vault.backup import BackedUp, backup, restore
 from asset_bridge.vault.home import Home, RandBytes
 from asset_bridge.vault.network import MAX_NETWORK_BYTES, Network
 from asset_bridge.vault.passphrase import Passphrase
+from asset_bridge.vault.recovery import make_shares, read_share, restore_from_shares, write_shares
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +141,38 @@ def restore_home(
     )
     home.note_backup(now_at)
     return home
+
+
+def write_recovery_shares(
+    root: Path, folder: Path, threshold: int, shares: int, *, passphrase: Passphrase, randbytes: RandBytes
+) -> list[Path]:
+    """Recovery shares of a home as files, one for each holder; any `threshold` of them recover its keystore."""
+    home = Home.open(root)
+    with home.exclusive():
+        vault = home.unlock(passphrase, randbytes)
+        return write_shares(folder, make_shares(vault, threshold, shares, randbytes))
+
+
+def recover_home(
+    root: Path,
+    share_files: Sequence[Path],
+    tweaks_file: Path,
+    *,
+    network: KnownNetwork | Network,
+    second_place: Path,
+    passphrase: Passphrase,
+    randbytes: RandBytes,
+) -> Home:
+    """A home again, from holders' shares and the `tweaks` backup, under a new passphrase."""
+    return restore_from_shares(
+        root,
+        [read_share(path) for path in share_files],
+        tweaks_file,
+        network=_plain(network),
+        second_place=second_place,
+        passphrase=passphrase,
+        randbytes=randbytes,
+    )
 
 
 def _plain(network: KnownNetwork | Network) -> Network:

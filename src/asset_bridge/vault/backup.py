@@ -24,6 +24,7 @@ from asset_bridge.vault.secret import pack, unpack
 PURPOSE = b"asset-bridge/1/backup-keys"
 TWEAKS_MAGIC = b"ABTWEAKS\x01\x1a\r\n"
 VERSION = 1
+SHREDDED = "shred-"  # journal records of assets whose tweak was destroyed; `restore` leaves those tweaks out
 _KEYS_FIELDS = {"version", "contents", "network", "policy", "orders", "halves", "journal"}
 _TWEAKS_FIELDS = {"version", "home_id", "made_at", "periods", "tweaks"}
 
@@ -109,7 +110,7 @@ def restore(
         TamperedError(vault.malformed): a file is damaged.
     """
     keys = _read_keys(keys_file, passphrase)
-    tweaks = _read_tweaks(tweaks_file)
+    tweaks = read_tweaks(tweaks_file)
     contents = Contents.decode(keys["contents"])
     if tweaks["home_id"] != contents.home_id:
         raise RefusedError("vault.backup-mismatch", "the two backup files belong to different homes")
@@ -123,7 +124,8 @@ def restore(
         for name, store in (("orders", vault.orders), ("halves", vault.halves), ("journal", vault.journal)):
             for record, content in keys[name].items():
                 store.put(record, content)
-        vault.tweaks.restore(tweaks["tweaks"], tweaks["periods"])
+        live = {name: sealed for name, sealed in tweaks["tweaks"].items() if SHREDDED + name not in keys["journal"]}
+        vault.tweaks.restore(live, tweaks["periods"])
     return home
 
 
@@ -144,7 +146,8 @@ def _read_keys(path: Path, passphrase: Passphrase) -> dict[str, Any]:
     return fields
 
 
-def _read_tweaks(path: Path) -> dict[str, Any]:
+def read_tweaks(path: Path) -> dict[str, Any]:
+    """The `tweaks` backup, every field checked; TamperedError(vault.malformed)."""
     content = read_private(path)
     if not content.startswith(TWEAKS_MAGIC):
         raise TamperedError("vault.malformed", "the tweaks backup is not what this program writes")

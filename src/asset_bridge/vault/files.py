@@ -8,19 +8,20 @@ Does not promise: to notice a change that keeps size, time and inode; the disk m
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import errno
-import io
+import itertools
 import mimetypes
 import os
 import secrets
 import shutil
 import stat
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol, runtime_checkable
 
 from asset_bridge.errors import InputError
 from asset_bridge.sealing.index import DEFAULT_MEDIA_TYPE, MAX_TIME, Index, Kind, MemberSpec, check_path
@@ -63,46 +64,82 @@ class _Stamp:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file or folder that was looked at; `readers` gives its bytes to a sealer."""
+    """A file or folder that was looked at; `read_at` gives its bytes to a sealer."""
 
     root: Path
     index: Index
     stamps: tuple[_Stamp, ...]
+    _starts: tuple[int, ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        sizes = (member.size_bytes for member in self.index.members)
+        object.__setattr__(self, "_starts", tuple(itertools.accumulate(sizes, initial=0)))
 
     @property
     def content_length_bytes(self) -> int:
         """Bytes of all files together."""
         return self.index.content_length_bytes
 
-    def readers(self) -> Iterator[ReadInto]:
-        """One reader for each member, in order; going on to the next closes and checks the one before (D5).
+    def read_at(self, offset: int, view: memoryview) -> None:
+        """Fill `view` with the content from `offset` on; threads may read at the same time.
+
+        Every part is read between two looks at its file (D5).
 
         Raises:
             InputError(files.changed): a file is not what `walk` saw.
+            InputError(files.unreadable): the disk fails.
         """
-        for member, stamp in zip(self.index.members, self.stamps, strict=True):
-            path = self.root if self.index.kind is Kind.FILE else self.root / member.path
-            try:
-                descriptor = os.open(path, _READ if self.index.kind is Kind.FOLDER else _READ & ~os.O_NOFOLLOW)
-            except OSError as error:
-                raise _changed(member.path) from error
-            with open(descriptor, "rb", buffering=0) as file:
-                if _Stamp.of(os.fstat(descriptor)) != stamp:
-                    raise _changed(member.path)
-                yield _reader(file, member.path)
-                if _Stamp.of(os.fstat(descriptor)) != stamp:
-                    raise _changed(member.path)
+        number = bisect.bisect_right(self._starts, offset) - 1
+        while view:
+            start, end = self._starts[number : number + 2]
+            part = view[: max(0, end - offset)]
+            if part:
+                self._read(number, offset - start, part)
+            offset, view, number = offset + len(part), view[len(part) :], number + 1
 
+    def check_empty(self) -> None:
+        """Look again at the files that have nothing to read.
 
-def _reader(file: io.FileIO, inside: str) -> ReadInto:
-    def read_into(view: memoryview) -> int:
+        Raises:
+            InputError(files.changed): one is not what `walk` saw.
+        """
+        for number, member in enumerate(self.index.members):
+            if member.size_bytes == 0:
+                self._read(number, 0, memoryview(b""))
+
+    def _read(self, number: int, offset: int, view: memoryview) -> None:
+        inside, stamp = self.index.members[number].path, self.stamps[number]
+        folder = self.index.kind is Kind.FOLDER
         try:
-            return file.readinto(view) or 0
+            descriptor = os.open(
+                self.root / inside if folder else self.root, _READ if folder else _READ & ~os.O_NOFOLLOW
+            )
+        except OSError as error:
+            raise _changed(inside) from error
+        try:
+            same = _Stamp.of(os.fstat(descriptor)) == stamp
+            while same and view:
+                size = os.preadv(descriptor, [view], offset)
+                same, offset, view = size > 0, offset + size, view[size:]
+            if not same or _Stamp.of(os.fstat(descriptor)) != stamp:
+                raise _changed(inside)
         except OSError as error:
             reason = os.strerror(error.errno or 0)
             raise InputError("files.unreadable", f"cannot read '{inside}': {reason}", hint="check the disk") from error
+        finally:
+            os.close(descriptor)
 
-    return read_into
+
+@runtime_checkable
+class Stream(Protocol):
+    """What can be sealed but not read at offsets, such as a file that is decrypted on the way."""
+
+    @property
+    def index(self) -> Index:
+        """What it will bring."""
+
+    def readers(self) -> Generator[ReadInto, None, None]:
+        """One reader for each member, in the index's order; closed by the caller."""
 
 
 def walk(path: Path) -> Source:

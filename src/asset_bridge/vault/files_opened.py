@@ -8,32 +8,36 @@ Does not promise: owner, permissions or extended attributes of the originals; a 
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import hashlib
+import itertools
 import os
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from asset_bridge.errors import DefectError
+from asset_bridge.errors import InputError
 from asset_bridge.sealing.index import Index
 from asset_bridge.sealing.open import Opener
 from asset_bridge.vault.files import (
     Progress,
     disk_errors,
+    existing_folder,
     exists,
     refuse_name_clash,
     require_free_space,
     sync_folder,
+    written_only_if_whole,
 )
-from asset_bridge.vault.files_sealed import write_all
+from asset_bridge.vault.files_sealed import told_by_threads, write_all, write_all_at
 
 SUMS_NAME = "SHA256SUMS"
 OWN_PREFIX = "asset-bridge-"
 _BLOCK_BYTES = 4096
+_WRITE = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -91,32 +95,86 @@ def write_members(
     return Written(out_dir, len(index.members), index.content_length_bytes, paths[0], paths[1:], digests)
 
 
+def write_member(
+    opener: Opener,
+    path: str,
+    out: Path,
+    *,
+    start: int = 0,
+    end: int | None = None,
+    progress: Progress | None = None,
+) -> int:
+    """Write one member, or its bytes [start, end), as the new file `out`; only the segments that hold them are read.
+
+    Returns the bytes written.
+
+    Raises:
+        InputError(sealing.no-member, sealing.range): no such member or range.
+        InputError(files.exists, files.missing, files.disk-space, files.unwritable): it cannot be written here.
+        TamperedError(sealing.*): a byte does not verify; nothing is left.
+    """
+    number = opener.member_number(path)
+    members = opener.members
+    end = members[number].size_bytes if end is None else end
+    if not 0 <= start <= end <= members[number].size_bytes:
+        raise InputError("sealing.range", f"a range must lie within the member's {members[number].size_bytes} bytes")
+    base = sum(member.size_bytes for member in members[:number])
+    told = told_by_threads(progress, end - start)
+    require_free_space(existing_folder(out.parent), end - start)
+    with written_only_if_whole(out) as file:
+        descriptor = file.fileno()
+
+        def take(offset: int, content: memoryview) -> None:
+            write_all_at(descriptor, content, offset - base - start)
+            told(len(content))
+
+        opener.scatter(take, start=base + start, end=base + end)
+    return end - start
+
+
 def _write_content(opener: Opener, part: Path, progress: Progress | None) -> dict[str, bytes]:
-    """Stream the members into `part`; hashing runs beside writing."""
-    for folder in opener.index.empty_folders:
-        _make_folders(part, folder)
-    digests: dict[str, bytes] = {}
-    done_bytes = 0
-    with ThreadPoolExecutor(1, thread_name_prefix="hashing") as pool, contextlib.ExitStack() as current:
-        number, descriptor, hasher = -1, -1, hashlib.sha256()
-        for now, chunk in opener.stream():
-            if now != number:
-                current.close()
-                member = opener.members[now]
-                _make_folders(part, os.path.dirname(member.path))
-                number, descriptor, hasher = now, os.open(part / member.path, _CREATE, 0o600), hashlib.sha256()
-                current.callback(os.close, descriptor)
-                current.callback(os.utime, descriptor, (member.modified_at, member.modified_at))
-            hashing = pool.submit(hasher.update, chunk)
-            _write_to(descriptor, chunk)
-            hashing.result()
-            digests[opener.members[now].path] = hasher.digest()
-            done_bytes += len(chunk)
-            if progress is not None:
-                progress(done_bytes, opener.content_length_bytes)
-    if len(digests) != len(opener.members):
-        raise DefectError("files.incomplete", "a member was not written")
-    return digests
+    """Make every file, then let all cores write at their own offsets; hashing follows in the order of the bytes."""
+    members = opener.members
+    starts = list(itertools.accumulate((member.size_bytes for member in members), initial=0))
+    made = {""}
+    for folder in (*opener.index.empty_folders, *(os.path.dirname(member.path) for member in members)):
+        if folder not in made:
+            _make_folders(part, folder)
+            made.add(folder)
+    for member in members:
+        os.close(os.open(part / member.path, _CREATE, 0o600))
+    told = told_by_threads(progress, opener.content_length_bytes)
+    hashers = [hashlib.sha256() for _ in members]
+
+    def pieces(offset: int, content: memoryview) -> Iterator[tuple[int, int, memoryview]]:
+        """Member, place in it, bytes."""
+        number = bisect.bisect_right(starts, offset) - 1
+        while content:
+            piece = content[: starts[number + 1] - offset]
+            if piece:
+                yield number, offset - starts[number], piece
+            offset, content, number = offset + len(piece), content[len(piece) :], number + 1
+
+    def take(offset: int, content: memoryview) -> None:
+        for number, at, piece in pieces(offset, content):
+            descriptor = os.open(part / members[number].path, _WRITE)
+            try:
+                write_all_at(descriptor, piece, at)
+            finally:
+                os.close(descriptor)
+            if len(piece) == members[number].size_bytes:
+                hashers[number].update(piece)
+        told(len(content))
+
+    def in_order(offset: int, content: memoryview) -> None:
+        for number, _, piece in pieces(offset, content):
+            if len(piece) < members[number].size_bytes:
+                hashers[number].update(piece)
+
+    opener.scatter(take, in_order)
+    for member in members:
+        os.utime(part / member.path, (member.modified_at, member.modified_at), follow_symlinks=False)
+    return {member.path: hasher.digest() for member, hasher in zip(members, hashers, strict=True)}
 
 
 def _make_folders(part: Path, inside: str) -> None:
@@ -126,11 +184,6 @@ def _make_folders(part: Path, inside: str) -> None:
         folder = folder / name
         with contextlib.suppress(FileExistsError):
             os.mkdir(folder, 0o700)
-
-
-def _write_to(descriptor: int, data: memoryview) -> None:
-    while data:
-        data = data[os.write(descriptor, data) :]
 
 
 def _write_file(path: Path, data: bytes) -> None:

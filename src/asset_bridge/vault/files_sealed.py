@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -18,13 +20,20 @@ from asset_bridge.sealing.floe import RandBytes
 from asset_bridge.sealing.header import HEADER_BYTES
 from asset_bridge.sealing.padding import Padding
 from asset_bridge.sealing.seal import SealedSummary, Sealer
-from asset_bridge.vault.files import Progress, Source, existing_folder, require_free_space, written_only_if_whole
+from asset_bridge.vault.files import (
+    Progress,
+    Source,
+    Stream,
+    existing_folder,
+    require_free_space,
+    written_only_if_whole,
+)
 
 SEGMENT_BYTES = 1_048_576
 
 
 def seal_to_disk(
-    source: Source,
+    source: Source | Stream,
     out: Path,
     *,
     file_key: bytes,
@@ -52,20 +61,51 @@ def seal_to_disk(
         workers=workers,
     )
     require_free_space(existing_folder(out.parent), HEADER_BYTES + sealer.body_length_bytes)
-    done_bytes = 0
+    with written_only_if_whole(out) as file:
+        write_all(file, sealer.header)
+        if isinstance(source, Source):
+            return _seal_everywhere(sealer, source, file.fileno(), progress)
+        return _seal_stream(sealer, source, file, progress)
+
+
+def _seal_everywhere(sealer: Sealer, source: Source, descriptor: int, progress: Progress | None) -> SealedSummary:
+    """Every core reads, seals, hashes and writes at its own offsets."""
+    told = told_by_threads(progress, sealer.body_length_bytes)
+
+    def write_at(offset: int, segment: memoryview) -> None:
+        write_all_at(descriptor, segment, HEADER_BYTES + offset)
+        told(len(segment))
+
+    summary = sealer.write(source.read_at, write_at)
+    source.check_empty()
+    return summary
+
+
+def _seal_stream(sealer: Sealer, source: Stream, file: BinaryIO, progress: Progress | None) -> SealedSummary:
+    told = told_by_threads(progress, sealer.body_length_bytes)
     # Readers are closed here, not by the collector, so that no file stays open after a failure.
     with (
-        written_only_if_whole(out) as file,
-        contextlib.closing(source.readers()) as readers,  # type: ignore[type-var]  # a generator, hence closable
-        contextlib.closing(sealer.segments(readers)) as segments,  # type: ignore[type-var]
+        contextlib.closing(source.readers()) as readers,
+        contextlib.closing(sealer.segments(readers)) as segments,  # type: ignore[type-var]  # a generator, hence closable
     ):
-        write_all(file, sealer.header)
         for segment in segments:
             write_all(file, segment)
-            done_bytes += len(segment)
-            if progress is not None:
-                progress(done_bytes, sealer.body_length_bytes)
+            told(len(segment))
     return sealer.summary()
+
+
+def told_by_threads(progress: Progress | None, total_bytes: int) -> Callable[[int], None]:
+    """Add up what several threads have done, and tell it one at a time."""
+    lock, done_bytes = threading.Lock(), 0
+
+    def told(more_bytes: int) -> None:
+        nonlocal done_bytes
+        with lock:
+            done_bytes += more_bytes
+            if progress is not None:
+                progress(done_bytes, total_bytes)
+
+    return told
 
 
 def write_all(file: BinaryIO, data: bytes | bytearray | memoryview) -> None:
@@ -73,6 +113,13 @@ def write_all(file: BinaryIO, data: bytes | bytearray | memoryview) -> None:
     view = memoryview(data)
     while view:
         view = view[file.write(view) :]
+
+
+def write_all_at(descriptor: int, data: memoryview, offset: int) -> None:
+    """Write every byte at its place."""
+    while data:
+        size = os.pwrite(descriptor, data, offset)
+        data, offset = data[size:], offset + size
 
 
 class SealedFile:
@@ -108,6 +155,17 @@ class SealedFile:
         start = number * SEGMENT_BYTES
         want = min(SEGMENT_BYTES, self.body_length_bytes - start)
         return os.pread(self._descriptor, max(0, want), HEADER_BYTES + start)
+
+    def segment_into(self, number: int, view: memoryview) -> int:
+        """Block `number` of the body into `view`, which takes a whole one; how many bytes it has."""
+        start, done = number * SEGMENT_BYTES, 0
+        want = max(0, min(SEGMENT_BYTES, self.body_length_bytes - start))
+        while done < want:
+            size = os.preadv(self._descriptor, [view[done:want]], HEADER_BYTES + start + done)
+            if size == 0:
+                break  # cut meanwhile; the tag tells
+            done += size
+        return done
 
     def close(self) -> None:
         """Close the file."""

@@ -125,6 +125,8 @@ class TweakStore:
         """Start a period: a new key, the live tweaks sealed again; the old key stays until its retention ends."""
         periods = self._periods()
         number = max(periods, default=0) + 1
+        while self._key_file(number).exists():  # a restored home knows fewer periods than the second place
+            number += 1
         tweaks = {name: self.get(bytes.fromhex(name)) for name in self.names()}
         secret = self._randbytes(96)
         if not self._second_place.is_dir():
@@ -147,17 +149,33 @@ class TweakStore:
         return number
 
     def destroy_old_periods(self, now_at: int) -> list[int]:
-        """Erase the keys of periods whose retention is over; returns their numbers."""
+        """Erase the keys of periods whose retention is over; returns their numbers.
+
+        A tweak that a crash left in such a period is sealed to the current one first. A period whose key is not in the second place
+        now stays on the list: a disk that is not attached still holds it.
+        """
         periods = self._periods()
         over = [n for n, (_, ended) in periods.items() if ended and now_at >= ended + RETENTION_SECONDS]
-        in_use = {self._period_of(name) for name in self.names()}
-        gone = [number for number in over if number not in in_use]
+        gone = [number for number in over if self._key_file(number).exists()]
+        late = [bytes.fromhex(name) for name in self.names() if gone and self._period_of(name) in gone]
+        for container_id in late:
+            self._write(container_id, self.get(container_id).reveal(), *self._current(periods))
         for number in gone:
             erase(self._key_file(number))
             del periods[number]
         if gone:
             self._save_periods(periods)
         return gone
+
+    def ended_periods(self) -> dict[int, int]:
+        """number → when its key becomes due for erasure, of ended periods whose key is not erased yet (Unix seconds)."""
+        return {number: ended + RETENTION_SECONDS for number, (_, ended) in self._periods().items() if ended}
+
+    def _current(self, periods: dict[int, tuple[bytes, int]]) -> tuple[int, bytes]:
+        live = [(number, public) for number, (public, ended) in periods.items() if not ended]
+        if not live:
+            raise InputError("vault.no-period", "this home has no period key", hint="asset-bridge init")
+        return live[-1]
 
     # tweaks
 
@@ -177,11 +195,9 @@ class TweakStore:
         """Draw the tweak of a new asset. Durable on return; a container has one tweak for ever."""
         if self._path(container_id).exists():
             raise InputError("vault.exists", "this container has a tweak already; seal again with a new one")
-        current = [(n, public) for n, (public, ended) in self._periods().items() if not ended]
-        if not current:
-            raise InputError("vault.no-period", "this home has no period key", hint="asset-bridge init")
+        current = self._current(self._periods())
         tweak = self._randbytes(TWEAK_BYTES)
-        self._write(container_id, tweak, *current[-1])
+        self._write(container_id, tweak, *current)
         return Secret(tweak)
 
     def get(self, container_id: bytes) -> Secret:
