@@ -85,7 +85,9 @@ class FloeSealer(_FloeState):
         super().__init__(parameters, _checked_key(key), iv, aad)
         self.header = parameters.encode() + iv + self.header_tag
 
-    def seal_into(self, out: bytearray, plaintext: memoryview, position: int, is_last: bool, iv: bytes) -> None:
+    def seal_into(
+        self, out: bytearray | memoryview, plaintext: memoryview, position: int, is_last: bool, iv: bytes
+    ) -> None:
         """Write the segment of `plaintext` at `position` into `out`, which has exactly its length.
 
         Args:
@@ -125,6 +127,14 @@ class FloeOpener(_FloeState):
 
     def open(self, segment: bytes | bytearray | memoryview, position: int, is_last: bool) -> bytearray | None:
         """The plaintext of `segment`, or None when it does not verify as segment `position`."""
+        out = bytearray(max(0, len(segment) - OVERHEAD_BYTES))
+        return out if self.open_into(memoryview(out), segment, position, is_last) else None
+
+    def open_into(self, out: memoryview, segment: bytes | bytearray | memoryview, position: int, is_last: bool) -> bool:
+        """Write the plaintext of `segment` into `out`, which has exactly its length.
+
+        False: it does not verify as segment `position`, and what `out` holds must not be used.
+        """
         size = len(segment)
         if is_last:
             well_formed = OVERHEAD_BYTES <= size <= self.parameters.segment_bytes
@@ -133,17 +143,15 @@ class FloeOpener(_FloeState):
             well_formed = size == self.parameters.segment_bytes
             length_field = INNER
         if not well_formed or segment[:LENGTH_BYTES] != length_field:
-            return None
+            return False
         view = memoryview(segment)
-        out = bytearray(size - OVERHEAD_BYTES)
         iv = bytes(view[LENGTH_BYTES : LENGTH_BYTES + IV_BYTES])
+        aad = _segment_aad(position, is_last)
         try:
-            self.cipher(position).decrypt_into(
-                iv, view[LENGTH_BYTES + IV_BYTES :], _segment_aad(position, is_last), out
-            )
+            self.cipher(position).decrypt_into(iv, view[LENGTH_BYTES + IV_BYTES :], aad, out)
         except InvalidTag:
-            return None
-        return out
+            return False
+        return True
 
 
 def _segment_aad(position: int, is_last: bool) -> bytes:

@@ -2,14 +2,16 @@
 
 Implements spec/sealed-file.md §5 (rules S32 to S35).
 Promises: the last segment is verified first, so a cut or extended body is refused before a byte of content leaves;
-nothing unverified is ever handed out; `stream` ends normally only when every byte, padding included, verified.
-Does not promise: that `read` looked at segments it did not need. Whoever wants the whole uses `stream` and discards its
-output unless the stream ended.
+nothing unverified is ever handed out; `stream` and `scatter` end normally only when every byte, padding included,
+verified. `scatter` hands content out in any order, on all cores, without copying it.
+Does not promise: that `read` looked at segments it did not need. Whoever wants the whole uses one of the two and
+discards the output unless it ended.
 """
 
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,9 +21,14 @@ from asset_bridge.sealing.floe import GCM256_IV256_1M, OVERHEAD_BYTES, FloeOpene
 from asset_bridge.sealing.header import SealedHeader
 from asset_bridge.sealing.index import MAX_INDEX_BYTES, Index, MemberSpec
 from asset_bridge.sealing.padding import MAX_SEGMENTS, ON_CHAIN_BODY_BYTES, Padding, padded_length
+from asset_bridge.sealing.parallel import Line, each
 from asset_bridge.sealing.seal import PROLOGUE_BYTES
 
 FetchSegment = Callable[[int], bytes | bytearray | memoryview]
+FetchInto = Callable[[int, memoryview], int]
+"""Read segment i into the view and say how many bytes it has; called by several threads at once."""
+Take = Callable[[int, memoryview], None]
+"""Verified content and where in the content it stands; the view is the callee's only until it returns."""
 
 
 class Opener:
@@ -39,12 +46,14 @@ class Opener:
         leaf_digest: Callable[[int], bytes] | None = None,
         workers: int = 2,
         parameters: FloeParameters = GCM256_IV256_1M,
+        fetch_into: FetchInto | None = None,
     ) -> None:
         """Verify header, key, length, last segment and index, in this order.
 
         Args:
             fetch_segment: returns block i of the body, from a file or from a peer.
             content_length_bytes: what the key package says, where there is one.
+            fetch_into: as `fetch_segment`, for bodies that several threads can read without an allocation.
             leaf_digest: the sha2-256 of block i in the body's CID; with it a failure names whose fault it is.
         Raises:
             InputError(sealing.key-size, sealing.lister): an argument has the wrong size.
@@ -58,6 +67,7 @@ class Opener:
         self._floe = FloeOpener(parameters, file_key, parsed.aad(lister), parsed.floe)
         self._parameters = parameters
         self._fetch = fetch_segment
+        self._fetch_into = fetch_into
         self._leaf_digest = leaf_digest
         self._workers = workers
         self.header = parsed
@@ -68,6 +78,7 @@ class Opener:
         self._plain(self.segment_count - 1)
         self.index = self._read_index(content_length_bytes)
         self._starts = self._member_starts()
+        self._numbers = {member.path: number for number, member in enumerate(self.index.members)}
 
     @property
     def members(self) -> tuple[MemberSpec, ...]:
@@ -90,14 +101,73 @@ class Opener:
 
     def iter(self, path: str, start: int = 0, end: int | None = None) -> Iterator[memoryview]:
         """As `read`, in pieces of at most a segment."""
-        number = next((i for i, member in enumerate(self.index.members) if member.path == path), None)
-        if number is None:
-            raise InputError("sealing.no-member", "the sealed file holds no member of that path")
+        number = self.member_number(path)
         size = self.index.members[number].size_bytes
         end = size if end is None else end
         if not 0 <= start <= end <= size:
             raise InputError("sealing.range", f"a range must lie within the member's {size} bytes")
         return self._pieces(self._starts[number] + start, self._starts[number] + end)
+
+    def member_number(self, path: str) -> int:
+        """Where the member of this path stands in `members`.
+
+        Raises:
+            InputError(sealing.no-member): there is none.
+        """
+        number = self._numbers.get(path)
+        if number is None:
+            raise InputError("sealing.no-member", "the sealed file holds no member of that path")
+        return number
+
+    def scatter(self, take: Take, in_order: Take | None = None, *, start: int = 0, end: int | None = None) -> None:
+        """Open the content [start, end) on all cores; every byte goes to `take` once.
+
+        The whole content, which is the default, means the whole body, padding included.
+
+        Args:
+            take: called by several threads, in any order.
+            in_order: called with the same pieces, one at a time and from the first to the last; for hashing.
+        Raises:
+            InputError(sealing.range): no such range.
+            As `stream`; what was taken must then be discarded.
+        """
+        total_bytes, payload = self.content_length_bytes, self._parameters.payload_bytes
+        end = total_bytes if end is None else end
+        if not 0 <= start <= end <= total_bytes:
+            raise InputError("sealing.range", f"a range must lie within the {total_bytes} bytes of content")
+        first, begin, stop = 0, self._content_start + start, self._content_start + end
+        numbers = range(self.segment_count)
+        if end - start < total_bytes:
+            first = begin // payload
+            numbers = range(first, -(-stop // payload) if begin < stop else first)
+        line, fetching = Line(first), threading.Lock()
+
+        def fetched(number: int, buffer: memoryview) -> bytes | bytearray | memoryview:
+            if self._fetch_into is not None:
+                return buffer[: self._fetch_into(number, buffer)]
+            with fetching:  # `fetch_segment` need not bear several threads
+                return self._fetch(number)
+
+        def make() -> Callable[[int], None]:
+            sealed = memoryview(bytearray(min(self._parameters.segment_bytes, self.body_length_bytes)))
+            plain = memoryview(bytearray(min(payload, self._plaintext_bytes)))
+
+            def work(number: int) -> None:
+                segment, base = fetched(number, sealed), number * payload
+                opened = plain[: self._plaintext_bytes - base]
+                if not self._open_into(opened, segment, number):
+                    raise self._refusal(number, segment)
+                _check_zeros(opened[max(self._starts[-1] - base, 0) :])
+                content, at = opened[max(begin - base, 0) : max(stop - base, 0)], max(base - self._content_start, start)
+                if content:
+                    take(at, content)
+                if in_order is not None and line.enter(number):
+                    in_order(at, content)
+                    line.leave()
+
+            return work
+
+        each(numbers, self._workers, make, line)
 
     def stream(self) -> Iterator[tuple[int, memoryview]]:
         """Yield (member number, verified bytes) over the whole content, at least one pair a member.
@@ -117,13 +187,15 @@ class Opener:
                 if end > stop:
                     break  # it goes on in the next segment
                 number += 1
-            zeros = bytes(view[max(content_end - base, 0) :])
-            if zeros != bytes(len(zeros)):
-                raise TamperedError("sealing.padding", "the padding of the sealed file is not zero", actor="provider")
+            _check_zeros(view[max(content_end - base, 0) :])
             base = stop
 
     def _all_segments(self) -> Iterator[bytearray]:
         """Every segment's plaintext in order; a few are opened at once, fetching stays in this thread."""
+        if self._workers == 1:
+            for number in range(self.segment_count):
+                yield self._plain(number)
+            return
         waiting: deque[tuple[int, bytes | bytearray | memoryview, Future[bytearray | None]]] = deque()
         with ThreadPoolExecutor(self._workers, thread_name_prefix="opening") as pool:
             try:
@@ -148,21 +220,27 @@ class Opener:
         return plain
 
     def _plain(self, number: int) -> bytearray:
-        """One segment's plaintext; the last one used is kept."""
-        if self._kept[0] != number:
+        """One segment's plaintext; the last one used is kept. The pair is replaced whole, so threads may read."""
+        kept, plain = self._kept
+        if kept != number:
             segment = self._fetch(number)
-            plain = self._open(segment, number)
-            if plain is None:
+            opened = self._open(segment, number)
+            if opened is None:
                 raise self._refusal(number, segment)
+            plain = opened
             self._kept = (number, plain)
-        return self._kept[1]
+        return plain
 
     def _open(self, segment: bytes | bytearray | memoryview, number: int) -> bytearray | None:
         """The plaintext of a segment that verifies and has the length which the record implies for it."""
-        full = self._parameters.segment_bytes
-        if len(segment) != min(full, self.body_length_bytes - number * full):
-            return None
-        return self._floe.open(segment, number, number == self.segment_count - 1)
+        payload = self._parameters.payload_bytes
+        out = bytearray(min(payload, self._plaintext_bytes - number * payload))
+        return out if self._open_into(memoryview(out), segment, number) else None
+
+    def _open_into(self, out: memoryview, segment: bytes | bytearray | memoryview, number: int) -> bool:
+        if len(segment) != len(out) + OVERHEAD_BYTES:
+            return False
+        return self._floe.open_into(out, segment, number, number == self.segment_count - 1)
 
     def _pieces(self, start: int, end: int) -> Iterator[memoryview]:
         """Plaintext bytes [start, end)."""
@@ -223,6 +301,11 @@ def _count(body_length_bytes: int, padding: Padding, parameters: FloeParameters)
     if padding is Padding.ON_CHAIN and body_length_bytes not in ON_CHAIN_BODY_BYTES:
         raise _length("it is none of the lengths of an on-chain body")
     return count
+
+
+def _check_zeros(padding: memoryview) -> None:
+    if padding.tobytes().strip(b"\0"):
+        raise TamperedError("sealing.padding", "the padding of the sealed file is not zero", actor="provider")
 
 
 def _length(why: str) -> TamperedError:

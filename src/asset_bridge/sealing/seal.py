@@ -2,7 +2,8 @@
 
 Implements spec/sealed-file.md §4 and §5 (rules S17 to S31).
 Promises: constant memory (a few segments); lengths known before the first byte is read; exactly the announced bytes or
-no last segment, so an unfinished body never opens; segments come in order while several are worked on at once.
+no last segment, so an unfinished body never opens. `segments` takes streams and gives segments in order; `write` reads
+and writes at offsets, so that every core reads, encrypts, hashes and writes its own segments without a copy.
 Does not promise: to resume. After a failure start anew with a new key and container id (S31).
 """
 
@@ -28,9 +29,14 @@ from asset_bridge.sealing.floe import (
 from asset_bridge.sealing.header import SealedHeader, file_aad
 from asset_bridge.sealing.index import Index
 from asset_bridge.sealing.padding import Padding, body_length, padded_length, segment_count
+from asset_bridge.sealing.parallel import each
 
 ReadInto = Callable[[memoryview], int]
 """Fill the front of the view and say how many bytes; 0 means the end. As `io.RawIOBase.readinto`."""
+ReadAt = Callable[[int, memoryview], None]
+"""Fill the whole view with the content from that offset on; content is all members, one behind the other."""
+WriteAt = Callable[[int, memoryview], None]
+"""Write the whole view at that offset of the body."""
 PROLOGUE_BYTES = 12  # content length (8), index length (4)
 
 
@@ -120,9 +126,7 @@ class Sealer:
         Raises:
             InputError(sealing.source-changed): a member has fewer or more bytes than announced.
         """
-        if self._started:
-            raise DefectError("sealing.reused", "a sealing cannot be repeated with the same key")
-        self._started = True
+        self._start()
         return self._run(_Plaintext(self._prefix, self._index, readers, self._plaintext_bytes))
 
     def _run(self, plaintext: _Plaintext) -> Iterator[bytearray]:
@@ -156,6 +160,58 @@ class Sealer:
         segment, digest = in_flight.popleft().result()
         builder.add(digest, len(segment))
         return segment
+
+    def write(self, read_at: ReadAt, write_at: WriteAt) -> SealedSummary:
+        """Seal content that can be read at offsets into a body that can be written at offsets.
+
+        Args:
+            read_at, write_at: called by several threads at once, for every part once; the last segment comes when
+                all others are written.
+        """
+        self._start()
+        last = self._segment_count - 1
+        digests = [b""] * self._segment_count
+        payload, segment_bytes = self._parameters.payload_bytes, self._parameters.segment_bytes
+
+        def start() -> Callable[[tuple[int, bytes]], None]:
+            plain = memoryview(bytearray(min(payload, self._plaintext_bytes)))
+            out = memoryview(bytearray(len(plain) + OVERHEAD_BYTES))
+
+            def work(claimed: tuple[int, bytes]) -> None:
+                position, iv = claimed
+                piece = plain[: self._plaintext_bytes - position * payload]
+                self._fill(position * payload, piece, read_at)
+                segment = out[: len(piece) + OVERHEAD_BYTES]
+                self._floe.seal_into(segment, piece, position, position == last, iv)
+                digests[position] = hashlib.sha256(segment).digest()
+                write_at(position * segment_bytes, segment)
+
+            return work
+
+        each(((position, self._randbytes(IV_BYTES)) for position in range(last)), self._workers, start)
+        start()((last, self._randbytes(IV_BYTES)))
+        builder = FileDagBuilder(leaf_bytes=segment_bytes)
+        for position, digest in enumerate(digests):
+            builder.add(digest, min(segment_bytes, self.body_length_bytes - position * segment_bytes))
+        self._body = builder.finish()
+        return self.summary()
+
+    def _fill(self, start: int, piece: memoryview, read_at: ReadAt) -> None:
+        """Plaintext from `start` on: prologue and index, content, zeros."""
+        content_start = len(self._prefix)
+        content_end = content_start + self.content_length_bytes
+        prefix = self._prefix[start : start + len(piece)]
+        piece[: len(prefix)] = prefix
+        begin, end = max(start, content_start), min(start + len(piece), content_end)
+        if begin < end:
+            read_at(begin - content_start, piece[begin - start : end - start])
+        zeros = piece[max(0, content_end - start) :]
+        zeros[:] = bytes(len(zeros))
+
+    def _start(self) -> None:
+        if self._started:
+            raise DefectError("sealing.reused", "a sealing cannot be repeated with the same key")
+        self._started = True
 
     def summary(self) -> SealedSummary:
         """What was sealed; only after the last segment was taken."""

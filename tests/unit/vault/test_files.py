@@ -20,7 +20,7 @@ from asset_bridge.ipld.unixfs import file_dag
 from asset_bridge.sealing.index import Kind
 from asset_bridge.sealing.open import Opener
 from asset_bridge.sealing.padding import Padding
-from asset_bridge.vault import files, files_opened
+from asset_bridge.vault import files_opened
 from asset_bridge.vault.files import Source, media_type, require_free_space, walk, written_only_if_whole
 from asset_bridge.vault.files_opened import write_members
 from asset_bridge.vault.files_sealed import SealedFile, seal_to_disk, write_all
@@ -209,35 +209,32 @@ def test_what_does_not_open_is_named(tmp_path: Path) -> None:
 
 
 def change_while_reading(source: Source, out: Path, act: Callable[[], object]) -> str:
-    """Seal, running `act` after the first reader was opened; the code of the refusal."""
-    readers = source.readers()
-
-    class Changing:
-        index = source.index
-
-        def readers(self) -> Iterator[object]:
-            for reader in readers:
-                yield reader
-                act()
-
+    """Seal, running `act` after the first segment was written; the code of the refusal."""
+    acts = [act]
     with pytest.raises(InputError) as caught:
         seal_to_disk(
-            Changing(),  # type: ignore[arg-type]
+            source,
             out,
             file_key=KEY,
             container_id=bytes(16),
             lister=LISTER,
             randbytes=os.urandom,
+            progress=lambda *_: acts.pop()() if acts else None,
+            workers=1,
         )
     return caught.value.code
 
 
 def test_a_file_that_changes_ends_the_sealing(tmp_path: Path) -> None:
-    data = make(tmp_path / "data", {"a": b"x" * 100, "b": b"y" * 100})
+    contents = {"a": b"x" * 1_500_000, "b": b"y" * 100, "c": b""}
+    data = make(tmp_path / "data", contents)
     before = everything(tmp_path)
     acts = {
         "touched": lambda: os.utime(data / "a", (1, 1)),
-        "grown": lambda: (data / "a").write_bytes(b"x" * 101),
+        "grown": lambda: (data / "a").write_bytes(b"x" * 1_500_001),
+        "cut": lambda: os.truncate(data / "a", 1_400_000),
+        "an empty one filled": lambda: (data / "c").write_bytes(b"z"),
+        "an empty one gone": lambda: os.unlink(data / "c"),
         "gone": lambda: os.rename(data / "b", tmp_path / "elsewhere"),
         "replaced": lambda: shutil.copy(data / "a", data / "b"),
         "linked to itself": lambda: (
@@ -248,26 +245,52 @@ def test_a_file_that_changes_ends_the_sealing(tmp_path: Path) -> None:
         "linked": lambda: (os.unlink(data / "b"), (data / "b").symlink_to("a")),
     }
     for act in acts.values():
-        make(data, {"a": b"x" * 100, "b": b"y" * 100})
+        make(data, contents)
         assert change_while_reading(walk(data), tmp_path / "sealed", act) == "files.changed"
         (tmp_path / "elsewhere").unlink(missing_ok=True)
         (data / "b").unlink(missing_ok=True)
-        assert everything(tmp_path) | {"data/b"} == before
-    make(data, {"a": b"x", "b": b"y"})
-    readers = walk(data).readers()
-    os.utime(data / "a", (1, 1))
-    with pytest.raises(InputError):
-        next(readers)  # before a byte of it was read
+        assert everything(tmp_path) | {"data/b", "data/c"} == before
 
 
-def test_a_disk_that_fails_under_reading_is_named(tmp_path: Path) -> None:
-    class Failing:
-        def readinto(self, view: memoryview) -> int:
-            raise OSError(errno.EIO, "broken")
+def test_a_file_that_changes_while_it_is_read_is_seen_by_the_look_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = make(tmp_path / "data", {"a": b"x" * 100})
+    source, preadv = walk(data), os.preadv
 
+    def changing(descriptor: int, buffers: list[memoryview], offset: int) -> int:
+        os.utime(data / "a", (1, 1))
+        return preadv(descriptor, buffers, offset)
+
+    monkeypatch.setattr(os, "preadv", changing)
     with pytest.raises(InputError) as caught:
-        files._reader(Failing(), "a")(memoryview(bytearray(1)))  # type: ignore[arg-type]
+        source.read_at(0, memoryview(bytearray(100)))
+    assert caught.value.code == "files.changed"
+
+
+def test_a_disk_that_fails_under_reading_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = walk(make(tmp_path / "data", {"a": b"x"}))
+    monkeypatch.setattr(os, "preadv", lambda *_: fail(errno.EIO))
+    with pytest.raises(InputError) as caught:
+        source.read_at(0, memoryview(bytearray(1)))
     assert caught.value.code == "files.unreadable"
+
+
+def test_a_part_that_the_disk_gives_bit_by_bit_is_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = make(tmp_path / "data", {"a": bytes(range(200)), "b": b"", "c": b"end"})
+    preadv, pwrite = os.preadv, os.pwrite
+    monkeypatch.setattr(os, "preadv", lambda fd, views, at: preadv(fd, [views[0][:7]], at))
+    monkeypatch.setattr(os, "pwrite", lambda fd, view, at: pwrite(fd, view[:9], at))
+    whole = memoryview(bytearray(203))
+    walk(data).read_at(0, whole)
+    assert bytes(whole) == bytes(range(200)) + b"end"
+    part = memoryview(bytearray(100))
+    walk(data).read_at(102, part)
+    assert bytes(part) == bytes(whole[102:202])
+    seal(data, tmp_path / "sealed")
+    with opened(tmp_path / "sealed") as opener:
+        write_members(opener, tmp_path / "out")
+    assert (tmp_path / "out" / "a").read_bytes() == bytes(range(200))
 
 
 def test_too_little_space_is_said_before_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
