@@ -119,11 +119,16 @@ EVENTS: dict[str, tuple[Callable[[Event], Event | None], tuple[type[BridgeError]
 }
 
 
-def withheld_length(change: Callable[[bytes], bytes]) -> Callable[[Event], Event]:
-    return field_of(APPROVED, "sealed_shares", change)
-
-
-EVENTS["sealed shares truncated"] = (withheld_length(lambda s: s[:-1]), LYING)
+EVENTS |= {
+    "sealed shares truncated": (field_of(APPROVED, "sealed_shares", lambda s: s[:-1]), LYING),
+    "a node's signing key": (field_of("EpochStarted", "signing_key", address), LYING),
+    "a node's measurement": (field_of("EpochStarted", "measurement", flip(0)), LYING),
+    "a node's expiry": (field_of("EpochStarted", "expires_at", lambda at: at + 1), LYING),
+    "a node's epoch": (field_of("EpochStarted", "epoch", lambda number: number + 1), LYING),
+    "a node's kind": (field_of("NodeRegistered", "kind", lambda kind: kind % 3 + 1), LYING),
+    "a node's salt": (field_of("NodeRegistered", "salt", flip(0)), LYING),
+    "epochs withheld": (withheld("EpochStarted"), LYING),
+}
 
 
 @pytest.mark.parametrize("what", EVENTS)

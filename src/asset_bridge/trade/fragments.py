@@ -123,6 +123,8 @@ class Collector:
     def __init__(self, desk: Desk, order: Order, keys: OpeningKeys, fetch: FetchSignature) -> None:
         self._desk, self._order, self._keys, self._fetch = desk, order, keys, fetch
         self._slots = {slot.node_id: (number, slot) for number, slot in enumerate(keys.approval.slots)}
+        # read before anybody answers: what a chain endpoint says wrongly of a node is not the node's failure
+        self.nodes = {node_id: desk.reader.node(node_id, At.FINAL) for node_id in self._slots}
         self._fetch_digest = fetch_digest(desk.exchange_domain, order.order_id, fetch.generation)
         self.good: dict[int, tuple[VerifiedCapsuleFrag, DeliveryReceipt]] = {}
         self.failures: list[NodeFailure] = []
@@ -138,11 +140,11 @@ class Collector:
         try:
             self._take(node_id, cfrag, receipt)
         except BridgeError as error:
+            self.tampered = self.tampered or isinstance(error, TamperedError)
             self.fail(node_id, error, through)
 
     def fail(self, node_id: bytes, error: BridgeError, through: str) -> None:
-        """Remember a node that did not answer well."""
-        self.tampered = self.tampered or isinstance(error, TamperedError)
+        """Remember a node that did not answer well. Its own complaint, of its chain endpoint perhaps, is no false answer."""
         self.refused = self.refused and isinstance(error, RefusedError) and error.code != LOST_KEY
         self.failures.append(NodeFailure(node_id, error.code, through))
 
@@ -170,7 +172,7 @@ class Collector:
             self._keys.approval.precursor,
         ):
             raise TamperedError("trade.cfrag-slot", "a fragment belongs to another share than its node's slot")
-        self._check_receipt(self._desk.reader.node(node_id, At.FINAL), number, verified, receipt)
+        self._check_receipt(self.nodes[node_id], number, verified, receipt)
         self.good[number] = (verified, receipt)
 
     def _check_receipt(self, node: Node, number: int, cfrag: VerifiedCapsuleFrag, receipt: DeliveryReceipt) -> None:
@@ -264,8 +266,7 @@ def collect_fragments(desk: Desk, order: Order, keys: OpeningKeys, fetch: FetchS
         if collector.complete:
             break
         try:
-            node = desk.reader.node(node_id, At.FINAL)
-            cfrag, receipt, _ = desk.connect_tee(node).reencrypt(order.order_id, fetch)
+            cfrag, receipt, _ = desk.connect_tee(collector.nodes[node_id]).reencrypt(order.order_id, fetch)
         except BridgeError as error:
             collector.fail(node_id, error, ITSELF)
             continue

@@ -178,6 +178,7 @@ class Market(Scene):
     def __post_init__(self) -> None:
         self.acks = Acks(self)
         self.tee_readers = lambda: [self.chain]
+        self.tee_lie: Callable[[Any], Any] = lambda event: event
 
     def light_core(self, node_id: bytes) -> LightNodeCore:
         for core in self.lights:
