@@ -26,6 +26,7 @@ from asset_bridge.trade import publish as publish_story
 from asset_bridge.trade import reseal as reseal_story
 from asset_bridge.trade import retire as retire_story
 from asset_bridge.trade import revoke as revoke_story
+from asset_bridge.trade import shred as shred_story
 from asset_bridge.trade.check_approval import collect_accepts
 from asset_bridge.trade.desk import short
 from asset_bridge.trade.documents.description import Description
@@ -124,29 +125,33 @@ class Provider(Session):
         reply: str = "",
         threshold: int | None = None,
         shares: int | None = None,
+        wait: bool = True,
     ) -> Approved:
-        """Approve a request; `policy` names the TEE nodes to trust (the home's policy.toml by default)."""
+        """Approve a request; `policy` names the TEE nodes to trust (the home's policy.toml by default).
+
+        Without `wait` it returns when the approval is on chain; `accepted` is then 0, and `accepted(order_id)` counts later.
+        """
         done = approve_story.approve(
             self.desk, order_id, self._examiner(policy), threshold=threshold, shares=shares, reply=reply
         )
         chosen = tuple(self._chosen(node_id) for node_id in done.chosen)
         refused = tuple((short(node.node_id), node.codes) for node in done.refused)
         sent = (done.sent,) if done.sent is not None else ()
-        return Approved(order_id, done.threshold, chosen, refused, self._accepted(order_id, len(chosen)), sent)
+        return Approved(order_id, done.threshold, chosen, refused, self.accepted(order_id) if wait else 0, sent)
 
     def _chosen(self, node_id: bytes) -> ChosenNode:
         node = self.chain.node(node_id)
         return ChosenNode(node_id, short(node_id), node.operator, VENDOR_NAMES[node.current.vendor])
 
-    def _accepted(self, order_id: bytes, wanted: int) -> int:
-        """How many nodes opened their share; they look at a finalized block, so this waits a little."""
+    def accepted(self, order_id: bytes) -> int:
+        """How many nodes opened their share; they look at a finalized block, so this waits a little for all of them."""
         found = 0
         for _ in range(ACCEPT_TRIES):
             order = self.chain.order(order_id)
-            if order.state is not OrderState.APPROVED:
+            if order.state is not OrderState.APPROVED or order.approval is None:
                 break
             found = len(collect_accepts(self.desk, order).accepts)
-            if found >= wanted:
+            if found >= len(order.approval.slots):
                 break
             self.desk.pause()
         return found
@@ -184,6 +189,10 @@ class Provider(Session):
     def retire(self, asset_id: bytes) -> Sent:
         """Take no new requests for an asset."""
         return retire_story.retire(self.desk, asset_id)
+
+    def shred(self, asset_id: bytes) -> shred_story.Shredded:
+        """Make an asset unreadable for ever; run again where the certificate still names somebody silent."""
+        return shred_story.shred(self.desk, asset_id, self._peers.unpin)
 
     def set_offer(
         self, asset_id: bytes, *, price_wei: int, terms: str | None = None, periods: Periods | None = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import ssl
 import re
 import time
 from collections.abc import Callable
@@ -75,11 +76,11 @@ class Stranger:
         self.blocks = MultiSource(self.gateways)
         self.directory = Directory(network.chain_id, self.chain.registry, lambda: self.gateways, self.connect)
 
-    def connect(self, url: str, name: str) -> Peer:
+    def connect(self, url: str, name: str, verify: ssl.SSLContext | bool = True) -> Peer:
         """A connection that signs as the stranger."""
-        return self._peer(url, name, self.key)
+        return self._peer(url, name, self.key, verify)
 
-    def _peer(self, url: str, name: str, key: AccountKey | None) -> Peer:
+    def _peer(self, url: str, name: str, key: AccountKey | None, verify: ssl.SSLContext | bool = True) -> Peer:
         return Peer(
             url,
             name=name,
@@ -90,6 +91,7 @@ class Stranger:
             sleep=time.sleep,
             attempts=1,
             timeout_seconds=30.0,
+            verify=verify,
         )
 
     # ── chain and blocks ──

@@ -42,8 +42,11 @@ class Scene:
     network: Network
     provider: Provider
     consumer: Consumer
+    light_operator: AccountKey
     names: dict[str, str] = field(default_factory=dict)
     nodes: dict[bytes, str] = field(default_factory=dict)
+    ended: dict[str, tuple[int, float]] = field(default_factory=dict)
+    """Peak memory and processor seconds of processes that are over."""
 
     @property
     def opened(self) -> Path:
@@ -76,13 +79,6 @@ class Scene:
     def light(self) -> RemoteLight:
         """The light node, without an account."""
         return RemoteLight(self.light_peer())
-
-    def operator_key(self, name: str) -> AccountKey:
-        """The account of a node's operator: what a dishonest operator holds."""
-        home = Home.open(self.net.node(name).home)
-        return AccountKey(
-            home.unlock((self.net.folder / "passphrase").read_text, os.urandom).account("default").reveal()
-        )
 
     def url_of(self, node: Node) -> str:
         """The URL of a node of this network."""
@@ -162,6 +158,12 @@ def homes(folder: Path, net: Devnet, network: Network) -> tuple[Path, Path, Path
     return made[0], made[1], passphrase
 
 
+def operator_key(net: Devnet, name: str) -> AccountKey:
+    """The account of a node's operator: what a dishonest operator holds."""
+    home = Home.open(net.node(name).home)
+    return AccountKey(home.unlock((net.folder / "passphrase").read_text, os.urandom).account("default").reveal())
+
+
 @contextmanager
 def sessions(folder: Path, show: Show, net: Devnet, network: Network) -> Iterator[Scene]:
     """Provider and consumer at work."""
@@ -170,7 +172,7 @@ def sessions(folder: Path, show: Show, net: Devnet, network: Network) -> Iterato
         Provider.open(provider_home, passphrase.read_text, progress=show.progress) as provider,
         Consumer.open(consumer_home, passphrase.read_text, progress=show.progress) as consumer,
     ):
-        scene = Scene(folder, show, net, network, provider, consumer)
+        scene = Scene(folder, show, net, network, provider, consumer, operator_key(net, LIGHT))
         scene.record.mkdir()
         scene.learn_nodes()
         yield scene
@@ -178,4 +180,4 @@ def sessions(folder: Path, show: Show, net: Devnet, network: Network) -> Iterato
 
 def peaks(scene: Scene) -> dict[str, tuple[int, float]]:
     """Peak memory and processor seconds of every process."""
-    return memory.report(scene.processes())
+    return memory.report(scene.processes()) | scene.ended

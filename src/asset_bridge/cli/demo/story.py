@@ -124,6 +124,9 @@ class Trade:
                 f"Approve this request for {amount(item.order.terms.offer.price_wei)}? [y/N] y (the demonstration answers)"
             )
             self.approvals[key] = self._approve(provider, key, order_id)
+        for key, order_id in self.orders.items():  # each approval became final while the next one was made
+            slots, accepted = len(self.approvals[key].chosen), provider.accepted(order_id)
+            show.must(accepted == slots, f"{accepted} TEE nodes opened their share of {key} and signed Accept")
 
     def _show_item(self, key: str, item: InboxItem) -> None:
         show = self.scene.show
@@ -138,7 +141,9 @@ class Trade:
     def _approve(self, provider: Provider, key: str, order_id: bytes) -> Approved:
         show, scene = self.scene.show, self.scene
         began = time.time()
-        done = provider.approve(order_id, policy=scene.net.policy_file, reply="Welcome. Please cite the data.")
+        done = provider.approve(
+            order_id, policy=scene.net.policy_file, reply="Welcome. Please cite the data.", wait=False
+        )
         self.timeline.off_chain("provider", f"examine 5 TEE nodes, {key}", time.time(), time.time() - began)
         names = [scene.node_name(node.node_id) for node in done.chosen]
         show.line(
@@ -150,7 +155,6 @@ class Trade:
             show.must(
                 any(word in code for code in codes), f"{name} is refused by name: {', '.join(codes) or 'it was not'}"
             )
-        show.must(done.accepted == len(done.chosen), f"{done.accepted} TEE nodes opened their share and signed Accept")
         return done
 
     def _named(self, short_name: str) -> str:

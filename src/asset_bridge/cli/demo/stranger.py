@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -19,6 +20,7 @@ from pathlib import Path
 from asset_bridge.chain.keys import address_bytes
 from asset_bridge.chain.messages import from_compact
 from asset_bridge.chain.records import Approval, Asset, FetchSignature, NodeKind, Order
+from asset_bridge.cli.demo import memory
 from asset_bridge.cli.demo.public import Stranger
 from asset_bridge.errors import BridgeError, InputError
 from asset_bridge.ipld.unixfs import LEAF_BYTES, body_cid
@@ -261,6 +263,8 @@ def run(network: Network, asset_id: bytes, say: Callable[[str], None]) -> dict[s
         "blocks": held.blocks,
         "block_bytes": held.block_bytes,
         "documents": len(held.documents),
+        "peak_memory_bytes": memory.peak_bytes(os.getpid()),
+        "cpu_seconds": round(time.process_time(), 2),
     }
 
 
