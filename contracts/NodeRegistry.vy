@@ -194,13 +194,18 @@ def register(salt: bytes32, kind: uint8, epoch: Epoch, authority_: Bytes[1084]) 
 @external
 def renew(node_id: bytes32, epoch: Epoch, authority_: Bytes[1084]):
     """
-    @notice Starts the next epoch of a node; the key of the one before stays readable.
+    @notice Fresh evidence, endpoint and expiry. The signing key of the current epoch keeps its number, so that the slots
+            given to it live on; another key starts the next epoch, and the key of the one before stays readable.
     """
     words: NodeWords = self._nodes[node_id]
-    number: uint256 = (words.live >> 160 & LOW_16) + 1
+    past: uint256 = words.live >> 160 & LOW_16
+    number: uint256 = past
+    if words.live & LOW_160 != convert(epoch.signing_key, uint256):
+        number += 1
     self._only_operator(words.owner, authority._actor(authority_, abi_encode(RENEW_TYPE, node_id, number, keccak256(abi_encode(epoch)))))
     assert words.stake >= minimum_stake, "registry: stake is too small"
-    self._past_keys[node_id][number - 1] = convert(words.live & LOW_160, address)
+    if number != past:
+        self._past_keys[node_id][past] = convert(words.live & LOW_160, address)
     self._start_epoch(node_id, convert(words.owner >> 160 & 255, uint8), number, epoch)
 
 

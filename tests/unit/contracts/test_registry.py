@@ -93,6 +93,34 @@ def test_a_new_epoch_keeps_past_keys_readable(world: World) -> None:
         world.registry.renew(node.node_id, world.epoch(Role("x"), TEE), b"", sender=world.stranger.address)
 
 
+def test_a_renewal_with_the_same_key_keeps_the_epoch(world: World) -> None:
+    """A daily renewal of evidence must not end the slots that were given to the key: the number stays, all else is new."""
+    node, operator = world.tees[0], world.tees[0].operator
+    first = node.signer
+    same = world.epoch(first, TEE, expires_at=world.now + 500 * DAY)
+    fields = {"node": node.node_id, "number": 1, "epoch": keccak(encode([EPOCH], [same]))}
+    authority = world.authority(operator, "Renew", world.registry, **fields)
+    world.registry.renew(node.node_id, same, authority, sender=world.stranger.address)
+    (event,) = [e for e in world.registry.get_logs() if type(e).__name__ == "EpochStarted"]
+    assert (event.epoch, event.evidence) == (1, same[6])
+    view = world.registry.node(node.node_id)
+    assert (view[2], view[3], view[6]) == (1, first.address, world.now + 500 * DAY)
+    assert world.registry.tee_slots([node.node_id], [1]) == ([operator.address], [first.address])
+    assert world.registry.signing_key(node.node_id, 0) == ZERO
+    world.registry.renew(node.node_id, world.epoch(Role("another key"), TEE), b"", sender=operator.address)
+    world.registry.renew(node.node_id, world.epoch(first, TEE), b"", sender=operator.address)
+    keys = [world.registry.signing_key(node.node_id, epoch) for epoch in (1, 2, 3, 4)]
+    assert keys == [first.address, Role("another key").address, first.address, ZERO]
+    with refuses("authority: signature is not the account's"):
+        number_of_next = {"node": node.node_id, "number": 4, "epoch": keccak(encode([EPOCH], [same]))}
+        world.registry.renew(
+            node.node_id,
+            same,
+            world.authority(operator, "Renew", world.registry, **number_of_next),
+            sender=operator.address,
+        )
+
+
 def test_a_node_is_live_up_to_and_not_at_its_expiry(world: World) -> None:
     node = world.tees[0]
     world.move_to(START + 400 * DAY - 1)
