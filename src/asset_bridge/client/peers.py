@@ -6,21 +6,19 @@ are tried in turn, none is special. Does not promise: that anyone answers truthf
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, TypeVar
-from urllib.parse import urlsplit
 
 from asset_bridge.chain.records import Ack, DeliveryReceipt, FetchSignature, NodeKind, StorageReceipt
 from asset_bridge.errors import BridgeError, InputError, UnavailableError
 from asset_bridge.ipfs.gateway import Gateway
-from asset_bridge.trade.directory import Directory, node_name
+from asset_bridge.trade.directory import Connect, Directory, connect_pinned, node_name
 from asset_bridge.trade.ports import BlockSource, ChainReader, LightNode, Progress
-from asset_bridge.transport.tls import pinned_context
+from asset_bridge.trade.unpin import UnpinReceipt
 from asset_bridge.vault.network import Peer
 
 _T = TypeVar("_T")
-_Made = TypeVar("_Made", covariant=True)
+_Made = TypeVar("_Made")
 
 
 class LightNodes:
@@ -75,13 +73,34 @@ class LightNodes:
         return self._first(lambda node: node.reencrypt(order_id, fetch))
 
 
-class Maker(Protocol[_Made]):
-    """Makes a connection to a URL."""
+class Unpinner(Protocol):
+    """A light node that deletes bodies."""
 
-    def __call__(self, url: str, name: str, verify: ssl.SSLContext | bool = True) -> _Made: ...
+    name: str
+
+    def unpin(self, root: bytes) -> tuple[list[UnpinReceipt], list[str]]:
+        """See trade.remote.RemoteLight."""
+        ...
 
 
-def reachable(nodes: Sequence[Peer], role: str, make: Maker[_Made]) -> list[_Made]:
+def unpin_everywhere(nodes: Sequence[Unpinner], root: bytes) -> tuple[list[UnpinReceipt], list[str]]:
+    """Ask every light node, since each knows its own uploads only; those that are down are named as silent."""
+    receipts: list[UnpinReceipt] = []
+    silent: list[str] = []
+    for node in nodes:
+        try:
+            found, quiet = node.unpin(root)
+        except InputError:
+            continue  # it never stored this body
+        except BridgeError:
+            silent.append(node.name)
+            continue
+        receipts += found
+        silent += quiet
+    return receipts, silent
+
+
+def reachable(nodes: Sequence[Peer], role: str, make: Connect[_Made]) -> list[_Made]:
     """Connections to the nodes of network.toml. A node with a pinned TLS key that is down now, or shows another key, is left out.
 
     Raises:
@@ -91,7 +110,7 @@ def reachable(nodes: Sequence[Peer], role: str, make: Maker[_Made]) -> list[_Mad
     reason: BridgeError | None = None
     for node in nodes:
         try:
-            made.append(make(node.url, f"{role} {node.url}", verify_of(node)))
+            made.append(connect_pinned(make, node.url, f"{role} {node.url}", node.tls_pin))
         except BridgeError as error:
             reason = error
     if reason is not None and not made:
@@ -99,16 +118,8 @@ def reachable(nodes: Sequence[Peer], role: str, make: Maker[_Made]) -> list[_Mad
     return made
 
 
-def verify_of(node: Peer) -> ssl.SSLContext | bool:
-    """How the node's TLS certificate is verified: by its pin where it has one, else as usual."""
-    parts = urlsplit(node.url)
-    if node.tls_pin is None or parts.scheme != "https":
-        return True
-    return pinned_context(parts.hostname or "", parts.port or 443, node.tls_pin)
-
-
 def storage_sources(
-    reader: ChainReader, directory: Directory, start: Sequence[Gateway], make: Callable[[str, str], Gateway]
+    reader: ChainReader, directory: Directory, start: Sequence[Gateway], make: Connect[Gateway]
 ) -> list[BlockSource]:
     """The storage nodes of network.toml, then every other live one of the registry that can be found."""
     sources: list[BlockSource] = list(start)
@@ -117,10 +128,11 @@ def storage_sources(
         if not node.live:
             continue
         try:
-            url = directory.endpoint(node).urls[0].rstrip("/")
+            endpoint = directory.endpoint(node)
+            url = endpoint.urls[0].rstrip("/")
+            if url not in seen:
+                seen.add(url)
+                sources.append(connect_pinned(make, url, node_name(node), endpoint.tls_pin))
         except BridgeError:
-            continue  # a node whose document is lost serves nobody; the others do
-        if url not in seen:
-            seen.add(url)
-            sources.append(make(url, node_name(node)))
+            continue  # a node whose document is lost, or whose TLS key is another, serves nobody; the others do
     return sources

@@ -14,7 +14,7 @@ import ssl
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from asset_bridge.errors import RefusedError, TamperedError, UnavailableError
+from asset_bridge.errors import InputError, RefusedError, TamperedError, UnavailableError
 
 
 def is_loopback(host: str) -> bool:
@@ -42,6 +42,17 @@ def key_pin(certificate: bytes) -> bytes:
     """SHA-256 of the public key (SubjectPublicKeyInfo, DER) of a certificate in DER."""
     key = x509.load_der_x509_certificate(certificate).public_key()
     return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
+
+
+def certificate_pin(pem: bytes) -> bytes:
+    """The pin of the first certificate in a PEM file. Raises InputError(transport.certificate): there is none."""
+    try:
+        first = x509.load_pem_x509_certificates(pem)[0]
+    except ValueError:
+        raise InputError(
+            "transport.certificate", "The TLS certificate file holds no certificate in PEM.", actor="operator"
+        ) from None
+    return key_pin(first.public_bytes(Encoding.DER))
 
 
 def pinned_context(host: str, port: int, pin: bytes, *, timeout_seconds: float = 5.0) -> ssl.SSLContext:

@@ -11,7 +11,7 @@ import pytest
 from asset_bridge.attestation.policy import NOBODY
 from asset_bridge.chain.records import FetchSignature
 from asset_bridge.client.homes import load_network
-from asset_bridge.client.peers import LightNodes, reachable, verify_of
+from asset_bridge.client.peers import LightNodes, reachable
 from asset_bridge.client.verifiers import load_policy, verifiers_for
 from asset_bridge.errors import BridgeError, InputError, RefusedError, UnavailableError
 from asset_bridge.vault.network import Peer
@@ -68,10 +68,10 @@ def test_a_pinned_node_that_is_down_is_left_out() -> None:
         return f"{name} {verify}"
 
     pinned, plain = Peer("https://127.0.0.1:1", bytes(32)), Peer("http://127.0.0.1:2")
+    assert reachable([Peer("http://127.0.0.1:2", bytes(32))], "node", connect) == ["node http://127.0.0.1:2 True"]
     assert reachable([pinned, plain], "light node", connect) == ["light node http://127.0.0.1:2 True"]
     refused(UnavailableError, "transport.down", lambda: reachable([pinned], "light node", connect))
     assert reachable([], "light node", connect) == []
-    assert verify_of(Peer("http://127.0.0.1:2", bytes(32))) is True
 
 
 def test_no_policy_trusts_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

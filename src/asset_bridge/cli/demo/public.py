@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-import ssl
 import re
+import ssl
 import time
 from collections.abc import Callable
 from contextlib import suppress

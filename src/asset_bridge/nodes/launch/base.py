@@ -6,9 +6,11 @@ the registry does not already say what this start would say.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import socket
+import ssl
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,17 +20,22 @@ from asset_bridge.chain.adapter import RpcChain
 from asset_bridge.chain.ids import node_id as node_id_of
 from asset_bridge.chain.keys import AccountKey
 from asset_bridge.chain.records import Node, NodeKind
-from asset_bridge.errors import InputError, UnavailableError
+from asset_bridge.errors import BridgeError, InputError, UnavailableError
+from asset_bridge.ipfs.gateway import Gateway
+from asset_bridge.ipfs.multi import MultiSource
 from asset_bridge.ipld.unixfs import file_dag
 from asset_bridge.nodes.node_file import NodeFile
 from asset_bridge.nodes.serve import Tls, bind, serve
+from asset_bridge.trade.directory import connect_pinned
 from asset_bridge.trade.documents.endpoint import Endpoint
 from asset_bridge.trade.network import deployment_of
+from asset_bridge.trade.ports import BlockSource
 from asset_bridge.trade.register import NodePlan, announce
+from asset_bridge.trade.remote import RemoteLight
 from asset_bridge.transport.client import Peer
 from asset_bridge.transport.nonces import NonceStore
 from asset_bridge.transport.server import Guard
-from asset_bridge.transport.tls import check_bind
+from asset_bridge.transport.tls import certificate_pin, check_bind
 from asset_bridge.vault.home import Home
 from asset_bridge.vault.network import Network
 from asset_bridge.vault.passphrase import Passphrase
@@ -66,12 +73,31 @@ class Started:
         return Guard(self.network.chain_id, NonceStore(self.file.data_folder / "nonces.sqlite"), time.time)
 
     def endpoint(self) -> bytes:
-        """The signed endpoint document of this start."""
+        """The signed endpoint document of this start; it pins the TLS key where the node itself ends TLS."""
+        pin = None
+        if self.file.tls_certificate:
+            pin = certificate_pin((self.file.folder / self.file.tls_certificate).read_bytes())
         return Endpoint(
-            self.kind, self.node_id, self.key.address, self.network.chain_id, self.chain.registry, (self.url,)
+            self.kind, self.node_id, self.key.address, self.network.chain_id, self.chain.registry, (self.url,), pin
         ).sign(self.key)
 
-    def peer(self, url: str, name: str) -> Peer:
+    def start_nodes(self, *, light: bool = False) -> list[BlockSource]:
+        """The storage nodes of network.toml, and with `light` its light nodes; one that does not show its pinned key is left out."""
+        found: list[BlockSource] = []
+        for one in self.network.storage_nodes:
+            with contextlib.suppress(BridgeError):
+                found.append(connect_pinned(gateway, one.url, f"storage node {one.url}", one.tls_pin))
+        return [*found, *self.light_nodes()] if light else found
+
+    def light_nodes(self) -> list[RemoteLight]:
+        """The light nodes of network.toml that show their pinned key, where one is pinned."""
+        found = []
+        for one in self.network.light_nodes:
+            with contextlib.suppress(BridgeError):
+                found.append(RemoteLight(connect_pinned(self.peer, one.url, f"light node {one.url}", one.tls_pin)))
+        return found
+
+    def peer(self, url: str, name: str, verify: ssl.SSLContext | bool = True) -> Peer:
         """A connection that signs as this operator."""
         return Peer(
             url,
@@ -81,6 +107,7 @@ class Started:
             clock=time.time,
             randbytes=os.urandom,
             sleep=time.sleep,
+            verify=verify,
         )
 
     def registered(self) -> Node | None:
@@ -137,6 +164,24 @@ class Started:
         finally:
             url_file.unlink(missing_ok=True)
             os.close(self.lock)
+
+
+def gateway(url: str, name: str, verify: ssl.SSLContext | bool = True) -> Gateway:
+    """A storage node's gateway."""
+    return Gateway(url, name, verify=verify)
+
+
+class StartNodes:
+    """The nodes of network.toml as one source of documents, looked up anew each time: they may start after this node."""
+
+    name = "nodes of network.toml"
+
+    def __init__(self, node: Started) -> None:
+        self._node = node
+
+    def get_block(self, cid: bytes) -> bytes:
+        """See BlockSource."""
+        return MultiSource(self._node.start_nodes(light=True)).get_block(cid)
 
 
 def begin(file: NodeFile, passphrase: Passphrase) -> Started:

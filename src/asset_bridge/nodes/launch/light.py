@@ -12,15 +12,14 @@ import httpx
 
 from asset_bridge.chain.records import Node, NodeKind
 from asset_bridge.errors import BridgeError, UnavailableError
-from asset_bridge.ipfs.gateway import Gateway
 from asset_bridge.ipld.unixfs import file_dag
-from asset_bridge.nodes.launch.base import Started
+from asset_bridge.nodes.launch.base import Started, gateway
 from asset_bridge.nodes.light.app import build
 from asset_bridge.nodes.light.core import LightNodeCore, LightParts
 from asset_bridge.nodes.light.delivery import ReceiptHolder
 from asset_bridge.nodes.light.replicas import HttpReplica
 from asset_bridge.nodes.light.workers import Workers
-from asset_bridge.trade.directory import Directory, node_name
+from asset_bridge.trade.directory import Directory, connect_pinned, node_name
 from asset_bridge.trade.ports import TeeNode
 from asset_bridge.trade.remote import RemoteLight, RemoteTee
 
@@ -57,11 +56,12 @@ class StorageNodes:
                 found[one.node_id] = known
                 continue
             try:
-                url = self._directory.endpoint(one).urls[0]
+                endpoint = self._directory.endpoint(one)
+                url, name = endpoint.urls[0], node_name(one)
+                served = connect_pinned(gateway, url, name, endpoint.tls_pin)
+                replica = HttpReplica(one.node_id, self._directory.peer(one), served, operator=one.operator)
             except BridgeError:
                 continue
-            name = node_name(one)
-            replica = HttpReplica(one.node_id, self._node.peer(url, name), Gateway(url, name), operator=one.operator)
             found[one.node_id] = (one.endpoint_digest, replica)
         self._known = found
         complete = len(found) == len(registered) and len(found) >= self._node.file.replicas
@@ -97,8 +97,7 @@ def run(node: Started) -> None:
     """Register, put the endpoint document on the storage nodes, then serve until a signal."""
     document = node.endpoint()
     epoch = node.register_plain(document)
-    start = [Gateway(peer.url, f"storage node {peer.url}") for peer in node.network.storage_nodes]
-    directory = Directory(node.network.chain_id, node.chain.registry, lambda: start, node.peer)
+    directory = Directory(node.network.chain_id, node.chain.registry, node.start_nodes, node.peer)
     replicas = StorageNodes(node, directory)
 
     def tee_of(one: Node) -> TeeNode:

@@ -14,17 +14,14 @@ from asset_bridge.attestation.verifiers import hardware
 from asset_bridge.attestation.verify import VerifierSet
 from asset_bridge.attesters import Attester
 from asset_bridge.errors import InputError, UnavailableError
-from asset_bridge.ipfs.gateway import Gateway
-from asset_bridge.ipfs.multi import MultiSource
 from asset_bridge.ipld.unixfs import FileDag, file_dag
-from asset_bridge.nodes.launch.base import Started
+from asset_bridge.nodes.launch.base import Started, StartNodes
 from asset_bridge.nodes.node_file import NodeFile
 from asset_bridge.nodes.tee.ack_client import HttpAckSource
 from asset_bridge.nodes.tee.app import build
 from asset_bridge.nodes.tee.start import StartedTee, TeeSetup
 from asset_bridge.trade.documents.profile import ack_address_of
 from asset_bridge.trade.register import EndpointDocument
-from asset_bridge.trade.remote import RemoteLight
 
 UPLOAD_ATTEMPTS, PAUSE_SECONDS = 240, 0.5
 SIMULATED = "simulated"
@@ -72,8 +69,7 @@ def publish_document(node: Started, document: bytes, dag: FileDag) -> None:
     blocks = {dag.root.to_bytes(): document}
     last: UnavailableError | None = None
     for _ in range(UPLOAD_ATTEMPTS):
-        for peer in node.network.light_nodes:
-            light = RemoteLight(node.peer(peer.url, f"light node {peer.url}"))
+        for light in node.light_nodes():
             try:
                 light.upload(dag.root.to_bytes(), len(document), blocks.__getitem__, "document", None)
                 return
@@ -89,8 +85,6 @@ def run(node: Started) -> None:
     document = node.endpoint()
     dag = file_dag(document)
     publish_document(node, document, dag)
-    sources = [Gateway(peer.url, f"storage node {peer.url}") for peer in node.network.storage_nodes]
-    lights = [RemoteLight(node.peer(peer.url, f"light node {peer.url}")) for peer in node.network.light_nodes]
     started = StartedTee(
         TeeSetup(
             account=node.account,
@@ -101,7 +95,7 @@ def run(node: Started) -> None:
             endpoint=EndpointDocument(dag.root.digest, len(document)),
             stake_wei=node.file.stake_wei,
             lifetime_seconds=node.file.registration_seconds,
-            acks=HttpAckSource(MultiSource([*sources, *lights]), node.peer, node.network.chain_id, node.chain.registry),
+            acks=HttpAckSource(StartNodes(node), node.peer, node.network.chain_id, node.chain.registry),
             clock=time.time,
             randbytes=os.urandom,
             ack_address_of=ack_address_of,

@@ -177,7 +177,6 @@ class _Light:
                     "This node follows for as many readers as it can.",
                     hint="Poll with follow=0.",
                 )
-            self._followers += 1
         return Answer(stream=self._stream(after_block), headers=_NO_STORE, media_type="text/event-stream")
 
     async def _stream(self, after_block: int) -> AsyncIterator[bytes]:

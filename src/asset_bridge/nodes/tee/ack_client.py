@@ -7,12 +7,12 @@ an `AckSource` that knows a way.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from asset_bridge.chain.records import Ack, DeliveryReceipt, FetchSignature, Node, Order
 from asset_bridge.errors import BridgeError, UnavailableError
 from asset_bridge.ipld.cid import RAW, Cid
+from asset_bridge.trade.directory import Connect, connect_pinned
 from asset_bridge.trade.documents.endpoint import Endpoint
 from asset_bridge.trade.ports import BlockSource
 from asset_bridge.trade.remote import RemoteLight
@@ -26,15 +26,19 @@ class HttpAckSource:
     """`documents` serves blocks by CID (storage and light nodes); `connect` opens a peer at a URL under a name."""
 
     documents: BlockSource
-    connect: Callable[[str, str], Peer]
+    connect: Connect[Peer]
     chain_id: int
     registry: str
 
     def acknowledge(self, node: Node, order_id: bytes, fetch: FetchSignature, receipt: DeliveryReceipt) -> Ack:
         """The light node's answer, unverified; UnavailableError(tee.light-node) when none of its URLs gave one."""
         name = f"light node 0x{node.node_id.hex()[:8]}"
-        for url in self._endpoint(node).urls:
-            peer = self.connect(url, name)
+        endpoint = self._endpoint(node)
+        for url in endpoint.urls:
+            try:
+                peer = connect_pinned(self.connect, url, name, endpoint.tls_pin)
+            except BridgeError:
+                continue
             try:
                 return RemoteLight(peer).acknowledge(order_id, fetch, receipt)
             except BridgeError:  # the next URL; the node's own words are not passed on
