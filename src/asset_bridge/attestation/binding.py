@@ -72,3 +72,7 @@ class Binding:
     def report_data(self) -> bytes:
         """The 64 bytes that the hardware signs: SHA-512(domain ‖ binding)."""
         return hashlib.sha512(DOMAIN + self.encode()).digest()
+
+    def qualifying_data(self) -> bytes:
+        """The 32 bytes that a TPM quote carries instead: SHA-256(domain ‖ binding)."""
+        return hashlib.sha256(DOMAIN + self.encode()).digest()

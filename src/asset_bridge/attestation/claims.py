@@ -26,11 +26,12 @@ class Tier(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of evidence: the registry's and the policy's name for it, who makes the silicon, and its tier."""
+    """A kind of evidence: the registry's and the policy's name for it, who makes the silicon, its tier, and whether a TPM quote binds."""
 
     vendor: str
     maker: str
     tier: Tier
+    by_quote: bool = False
 
 
 KINDS: Mapping[str, Kind] = {
@@ -38,9 +39,9 @@ KINDS: Mapping[str, Kind] = {
     "intel-sgx": Kind("sgx", "intel", Tier.HARDWARE),
     "amd-sev-snp": Kind("sev-snp", "amd", Tier.HARDWARE),
     "aws-nitro": Kind("nitro", "aws", Tier.HARDWARE),
-    "azure-snp-vtpm": Kind("azure", "amd", Tier.HARDWARE),
-    "azure-tdx-vtpm": Kind("azure", "intel", Tier.HARDWARE),
-    "tpm2": Kind("tpm", "tpm", Tier.BOOT_ONLY),
+    "azure-snp-vtpm": Kind("azure", "amd", Tier.HARDWARE, by_quote=True),
+    "azure-tdx-vtpm": Kind("azure", "intel", Tier.HARDWARE, by_quote=True),
+    "tpm2": Kind("tpm", "tpm", Tier.BOOT_ONLY, by_quote=True),
     "asset-bridge-sim": Kind("simulated", "simulated", Tier.SIMULATED),
 }
 """Frozen type tags (spec/attestation.md §2). `maker` is what the spread rule counts: one broken maker must not reach `t`."""

@@ -3,7 +3,7 @@
 Implements spec/attestation.md §5, steps 1 to 4:
   1. the type tag picks a verifier from the set that the caller passed (no table of its own, no default that could grow);
   2. that verifier checks signatures, certificates and dates at `now` with `collateral`, and reads the report;
-  3. all 64 bytes of report data equal SHA-512(domain ‖ binding);
+  3. all 64 bytes of report data equal SHA-512(domain ‖ binding), or a TPM's qualifying data SHA-256 of the same;
   4. the configuration, where the binding names one, is there and has that digest.
 Promises: no network, no clock; EvidenceRefused for whatever is wrong with the evidence. Does not promise: that a policy accepts it.
 """
@@ -16,7 +16,15 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from asset_bridge.attestation.binding import NO_CONFIGURATION
-from asset_bridge.attestation.claims import KINDS, Claims, VendorReport, evidence_digest, measurement_id, platform_id
+from asset_bridge.attestation.claims import (
+    KINDS,
+    Claims,
+    Tier,
+    VendorReport,
+    evidence_digest,
+    measurement_id,
+    platform_id,
+)
 from asset_bridge.attestation.configuration import ChainConfiguration
 from asset_bridge.attestation.evidence import CONFIGURATION_AUX, ClaimedEvidence
 from asset_bridge.attestation.refusal import EvidenceRefused, Refusal
@@ -31,6 +39,7 @@ class Collateral:
 
 
 NO_COLLATERAL = Collateral()
+SIMULATED = "simulated"
 
 
 class Verifier(Protocol):
@@ -80,16 +89,21 @@ def verify(evidence: ClaimedEvidence, verifiers: VerifierSet, *, now: int, colla
         EvidenceRefused: any code of spec/attestation.md §5 that is marked "verify".
     """
     report = verifiers.of(evidence.kind).verify(evidence, now=now, collateral=collateral)
-    if not hmac.compare_digest(report.report_data, evidence.binding.report_data()):
+    kind = KINDS[evidence.kind]
+    bound = evidence.binding.qualifying_data() if kind.by_quote else evidence.binding.report_data()
+    if not hmac.compare_digest(report.report_data, bound):
         raise EvidenceRefused(Refusal.BINDING, "the report data is not that of the binding")
     if report.nonce is not None and report.nonce != evidence.binding.nonce:
         raise EvidenceRefused(Refusal.NONCE, "the vendor's document carries another nonce")
-    kind = KINDS[evidence.kind]
+    tier = min(kind.tier, report.tier)  # a verifier may lower the tier of its kind (test roots), never raise it
+    simulated = (
+        tier is Tier.SIMULATED
+    )  # whatever the kind: a TPM under a test root is registered and judged as simulated
     return Claims(
         kind=evidence.kind,
-        vendor=kind.vendor,
-        maker=kind.maker,
-        tier=min(kind.tier, report.tier),  # a verifier may lower the tier of its kind (test roots), never raise it
+        vendor=SIMULATED if simulated else kind.vendor,
+        maker=SIMULATED if simulated else kind.maker,
+        tier=tier,
         report=report,
         binding=evidence.binding,
         configuration=_configuration(evidence),
