@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -17,7 +19,7 @@ from asset_bridge.cli.session import (
     provider,
     yes_option,
 )
-from asset_bridge.errors import RefusedError
+from asset_bridge.errors import InputError, RefusedError
 
 
 @click.command("revoke")
@@ -57,14 +59,52 @@ def reseal(app: App, *, order: str, policy: Path | None) -> None:
 
 @click.command("retire")
 @asset_argument
+@click.option("--shred", "destroy", is_flag=True, help="Then destroy its key for ever, also in backups.")
+@click.option("--certificate", type=click.Path(path_type=Path, dir_okay=False), help="Where to write the certificate.")
 @yes_option
 @common
-def retire(app: App, *, asset: str, yes: bool) -> None:
-    """Take no new requests for ASSET. Open orders go on."""
+def retire(app: App, *, asset: str, destroy: bool, certificate: Path | None, yes: bool) -> None:
+    """Take no new requests for ASSET. Open orders go on, unless --shred ends them and makes the asset unreadable.
+
+    --shred revokes every order, waits for the TEE nodes to say that their keys are gone, destroys the asset's key here and, after
+    30 days, in every backup, deletes the ciphertext, and writes a signed certificate. Who opened the asset keeps it. Run it again to
+    ask those who were silent.
+    """
+    if certificate is not None and (certificate.exists() or not destroy):
+        raise InputError(
+            "cli.certificate", "--certificate needs --shred and the name of a file that is not there yet", hint="--help"
+        )
     with provider(app) as session:
         asset_id = pick_asset(session, asset)
-        if not ask("Retire this asset?", yes=yes or app.as_json):
+        question = "Make this asset unreadable for ever? This cannot be undone." if destroy else "Retire this asset?"
+        if not ask(question, yes=yes or app.as_json):
             raise RefusedError("cli.not-confirmed", "nothing was retired", hint="answer y, or give --yes")
-        sent = session.retire(asset_id)
-        lines = [f"asset      0x{asset_id.hex()} retired", *cost_lines(sent)]
-        app.result({"asset_id": asset_id, "sent": sent}, lines, next_command=app.command("assets"))
+        if not destroy:
+            sent = session.retire(asset_id)
+            lines = [f"asset      0x{asset_id.hex()} retired", *cost_lines(sent)]
+            app.result({"asset_id": asset_id, "sent": sent}, lines, next_command=app.command("assets"))
+            return
+        done = session.shred(asset_id)
+        if certificate is not None:
+            certificate.write_bytes(done.document)
+        following = "assets" if done.complete else f"retire 0x{asset_id.hex()[:12]} --shred"
+        data = {"certificate": done.certificate, "document": done.document.decode(), "sent": done.sent}
+        app.result(data, [*shred_lines(done.certificate), *cost_lines(*done.sent)], next_command=app.command(following))
+
+
+def shred_lines(said: dict[str, Any]) -> list[str]:
+    """A certificate for people."""
+    day = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(said["backups_unreadable_at"]))
+    keys = f"destroyed {len(said['destroyed_slots'])}, ended by restart {len(said['ended_slots'])}"
+    lines = [
+        f"asset      {said['asset_id']} shredded: its key is destroyed in this home",
+        f"backups    those made until now can be opened until {day}, none after it: keep the second place attached then",
+        f"nodes      {keys}, silent {len(said['silent_slots'])}",
+        *(f"  silent   {slot}" for slot in said["silent_slots"]),
+        f"storage    deleted by {len(said['unpinned'])} nodes, silent {len(said['silent_storage'])}",
+        *(f"  silent   {name}" for name in said["silent_storage"]),
+    ]
+    if said["on_chain_body"]:
+        lines.append("chain      the ciphertext itself stays on the chain for ever")
+    kept = [f"{who} (opened it)" for who in said["kept_by"]] + [f"{who} (may have)" for who in said["may_be_kept_by"]]
+    return [*lines, f"kept by    {', '.join(kept) or 'nobody opened it'}"]

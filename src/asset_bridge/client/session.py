@@ -19,7 +19,7 @@ from asset_bridge.chain.account import RpcAccount
 from asset_bridge.chain.adapter import RpcChain
 from asset_bridge.chain.keys import AccountKey
 from asset_bridge.chain.records import ZERO_ADDRESS, Asset, Node, NodeKind, Sent
-from asset_bridge.client.peers import LightNodes, reachable, storage_sources
+from asset_bridge.client.peers import LightNodes, reachable, storage_sources, unpin_everywhere
 from asset_bridge.client.results import CatalogEntry, Claimed
 from asset_bridge.errors import BridgeError, InputError
 from asset_bridge.ipfs.gateway import Gateway
@@ -33,6 +33,7 @@ from asset_bridge.trade.network import deployment_of
 from asset_bridge.trade.ports import ChainReader, Progress, RandBytes, TeeNode
 from asset_bridge.trade.remote import RemoteLight, RemoteTee
 from asset_bridge.trade.status import Status, status
+from asset_bridge.trade.unpin import UnpinReceipt
 from asset_bridge.transport.client import Peer
 from asset_bridge.vault.home import Home
 from asset_bridge.vault.network import Network
@@ -74,6 +75,8 @@ class Session:
             if exclusive:
                 lock.enter_context(opened.exclusive())
             vault = opened.unlock(passphrase, randbytes)
+            if exclusive:  # shredding reaches backups by this: the keys of periods whose retention is over
+                vault.tweaks.destroy_old_periods(int(clock()))
             key = AccountKey(vault.account(account).reveal())
             network = opened.network
             index_path = opened.chain_folder / "index.sqlite" if exclusive else None
@@ -256,7 +259,8 @@ class Peers:
             return Gateway(url, name, verify=verify)
 
         lights = reachable(network.light_nodes, "light node", peer)
-        self.light = LightNodes([RemoteLight(light) for light in lights])
+        self._lights = [RemoteLight(light) for light in lights]
+        self.light = LightNodes(self._lights)
         start = reachable(network.storage_nodes, "storage node", gateway)
         self._directory = Directory(network.chain_id, reader.registry, lambda: [*start, self.light], peer)
         sources = storage_sources(reader, self._directory, start, gateway)
@@ -266,6 +270,10 @@ class Peers:
     def info(self, node: Node) -> dict[str, Any]:
         """What a node says of itself."""
         return self._directory.peer(node).get("/v1/info")
+
+    def unpin(self, root: bytes) -> tuple[list[UnpinReceipt], list[str]]:
+        """Delete a body from the storage nodes of every light node."""
+        return unpin_everywhere(self._lights, root)
 
     def tee(self, node: Node) -> TeeNode:
         """A TEE node at the URL that its operator signed."""

@@ -25,6 +25,7 @@ from asset_bridge.ipfs.gateway import MAX_BLOCK_BYTES, RAW_MEDIA_TYPE
 from asset_bridge.ipld.cid import Cid, verify_block
 from asset_bridge.trade.evidence import OrderKey
 from asset_bridge.trade.ports import Progress
+from asset_bridge.trade.unpin import UnpinReceipt
 from asset_bridge.transport.client import Peer
 from asset_bridge.transport.wire import bytes_of, from_json, hex_of, load_json, to_json
 
@@ -164,6 +165,20 @@ class RemoteLight:
         body = {"body_digest": hex_of(body_digest), "length": length}
         answer = self._peer.post("/v1/storage-receipts", body, idempotent=True)
         return _checked(self._peer, lambda: from_json(StorageReceipt, answer.get("receipt"), RECEIPT_LENGTHS))
+
+    def unpin(self, root: bytes) -> tuple[list[UnpinReceipt], list[str]]:
+        """Delete a retired asset's body from the storage nodes: unverified receipts, and who did not answer."""
+        answer = self._peer.delete(f"/v1/uploads/{Cid.from_bytes(root)}")
+        lengths = {"root": 36, "node_id": 32, "signature": 65}
+
+        def read() -> tuple[list[UnpinReceipt], list[str]]:
+            receipts = [from_json(UnpinReceipt, item, lengths) for item in _list(answer, "receipts")]
+            silent = answer.get("silent")
+            if not isinstance(silent, list) or not all(isinstance(name, str) for name in silent):
+                raise InputError("transport.reply", "The list of silent nodes is not one.")
+            return receipts, silent
+
+        return _checked(self._peer, read)
 
     def catalog(self) -> list[bytes]:
         """See ports.LightNode: asset ids."""
