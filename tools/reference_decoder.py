@@ -143,7 +143,7 @@ def read_index(data):  # S18 to S23
     return files
 
 
-def open_container(header, body, key, lister, segment=1048576, release=len):
+def open_container(header, body, key, lister, segment=1048576, release=len, announced=None):
     """Members as (path, bytes). `release` gets the content as it is handed out."""
     it = Body(header, body, key, lister, segment)
     it.open(it.count - 1)  # S33
@@ -154,6 +154,7 @@ def open_container(header, body, key, lister, segment=1048576, release=len):
     need(index_bytes <= 8 * 2**20 and n <= it.size and padded(it.mode, n) == it.size, "sealing.length")  # S17, S27
     files = read_index(it.read(12, 12 + index_bytes))
     need(sum(entry[1] for entry in files) == content_bytes, "sealing.index")  # S17
+    need(announced in (None, str(content_bytes)), "sealing.length")  # S38
     content, start, full = b"", 12 + index_bytes, segment - 32
     for i in range(it.count):
         plain = it.open(i)
@@ -182,7 +183,9 @@ def run_case(data, golden):
             read_package(rest, bytes.fromhex(golden["header"]), hashlib.sha256(body).digest(), len(body))
         else:
             key, lister = bytes.fromhex(case["key"]), bytes.fromhex(case["lister"])
-            open_container(rest[:128], rest[128:], key, lister, int(case["segment"]), released.update)
+            open_container(
+                rest[:128], rest[128:], key, lister, int(case["segment"]), released.update, case.get("announced")
+            )
     except Refused as refused:
         outcome = str(refused)
     return (case["expect"], case["released"]), (outcome, released.hexdigest())

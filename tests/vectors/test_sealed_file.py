@@ -39,6 +39,7 @@ def open_container(case: dict[str, str], data: bytes) -> tuple[str, str]:
             lister=bytes.fromhex(case["lister"]),
             body_length_bytes=len(body),
             fetch_segment=lambda i: body[i * size : (i + 1) * size],
+            content_length_bytes=int(case["announced"]) if "announced" in case else None,
             parameters=parameters,
             workers=1,
         )

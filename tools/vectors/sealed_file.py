@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-sys.path.insert(0, str(ROOT / "src"))
+sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
 
 import cbor2  # noqa: E402
 
@@ -363,7 +363,10 @@ def files() -> dict[Path, bytes]:
     written: dict[Path, bytes] = {}
     for room, content in {"sealed-file": golden(), "ipld": golden_ipld()}.items():
         written[FOLDER / room / "golden.json"] = (json.dumps(content, indent=1) + "\n").encode()
-    for cases in (header_cases(), body_cases(), plaintext_cases(), package_cases()):
+    from tools.vectors import sealed_file_more  # it builds on this file
+
+    further = [make() for make in sealed_file_more.ALL]
+    for cases in (header_cases(), body_cases(), plaintext_cases(), package_cases(), *further):
         for case in cases:
             name, data = case_text(case)
             path = FOLDER / "sealed-file" / "cases" / name.replace("'", "")
