@@ -17,7 +17,8 @@ from asset_bridge.ipld.unixfs import file_dag
 from asset_bridge.trade.directory import Directory
 from asset_bridge.trade.documents.endpoint import Endpoint
 from asset_bridge.trade.evidence import OrderKey
-from asset_bridge.trade.remote import RemoteTee
+from asset_bridge.trade.remote import RemoteLight, RemoteTee
+from asset_bridge.trade.unpin import UnpinReceipt
 from asset_bridge.transport.calls import Answer, Call, Route
 from asset_bridge.transport.server import build_app
 from asset_bridge.transport.wire import hex_of, to_json
@@ -121,3 +122,26 @@ def test_nodes_are_found_by_documents_that_their_operators_signed() -> None:
     gone = replace(registered, endpoint_digest=file_dag(b"else").root.digest)
     with pytest.raises(UnavailableError):
         directory.peer(gone)
+
+
+def test_a_light_node_deletes_a_body() -> None:
+    root = file_dag(b"body").root
+    made = UnpinReceipt(root.to_bytes(), 4, b"\1" * 32, 9, b"\2" * 65)
+    answers: list[dict[str, Any]] = [{"receipts": [to_json(made)], "silent": ["storage node 1"]}]
+    answers += [{"receipts": [{}], "silent": []}, {"receipts": [], "silent": [1]}, {"receipts": []}]
+    asked: list[str] = []
+
+    def run(call: Call) -> Answer:
+        asked.append(call.params["root"])
+        return Answer(json=answers[len(asked) - 1])
+
+    app = build_app(
+        [Route("DELETE", "/v1/uploads/{root}", run, "x")], title="t", info=dict, health=list, guard=guard("light.test")
+    )
+    light = RemoteLight(peer(app, name="light node", host="light.test"))
+    assert light.unpin(root.to_bytes()) == ([made], ["storage node 1"])
+    for _ in range(3):
+        with pytest.raises(UnavailableError) as caught:
+            light.unpin(root.to_bytes())
+        assert caught.value.code == "transport.reply"
+    assert asked == [str(root)] * 4
