@@ -121,6 +121,13 @@ class DcapVerifier:
         except (ValueError, OverflowError) as error:
             raise _refused(str(error)) from None
         claims: dict[str, Any] = json.loads(told)
+        if not claims["latest_issue_date"] <= now <= claims["earliest_expiration_date"]:
+            raise EvidenceRefused(Refusal.EXPIRED, "the root")  # dcap-qvl looks at the dates of all but the root
+        asked = json.loads(parts.tcb_info).get(
+            "pceId", ""
+        )  # signed and parsed by now; dcap-qvl compares the family only
+        if str(asked).lower() != bytes(claims["platform"]["pck"]["pce_id"]).hex():
+            raise EvidenceRefused(Refusal.COLLATERAL_MISMATCH, "another PCE")
         return claims
 
     def _root_digest(self) -> bytes:
