@@ -27,6 +27,7 @@ from asset_bridge.errors import BridgeError, InputError, RefusedError, Unavailab
 
 BUMP_AFTER_SECONDS = 45.0  # three to four blocks of Ethereum
 POLL_SECONDS = 0.25
+FIRST_POLL_SECONDS = 0.05  # a development chain that mines at once has it by then
 RESEND_EVERY_POLLS = 8
 DISPLACED_POLLS = (
     3  # a nonce that is used without our receipt must be seen that often: receipts may lag behind the count
@@ -178,8 +179,9 @@ class Sender:
                     hint="repeat the same command; it picks this transaction up and sends no second one",
                     actor="nobody",
                 )
-            self._sleep(POLL_SECONDS)
-            waited, since_attempt, polls = waited + POLL_SECONDS, since_attempt + POLL_SECONDS, polls + 1
+            pause = FIRST_POLL_SECONDS if polls == 0 else POLL_SECONDS
+            self._sleep(pause)
+            waited, since_attempt, polls = waited + pause, since_attempt + pause, polls + 1
 
     def _finish(self, intent: Intent, sent: Sent, status: int, *, answered: bool) -> Sent:
         if status == 1:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 import signal
 import time
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
 from asset_bridge.chain.endpoint import Endpoint
+from asset_bridge.cli.app import examples
 from asset_bridge.cli.demo import data as demo_data
 from asset_bridge.cli.demo import goods, strangers
 from asset_bridge.cli.demo.scene import Scene, peaks, prepared, sessions
@@ -27,7 +29,7 @@ from asset_bridge.nodes.devnet import require_simulator
 from asset_bridge.vault.files import walk
 
 
-@click.command("demo")
+@click.command("demo", epilog=examples("asset-bridge demo", "asset-bridge demo --data records/ --keep"))
 @click.option(
     "--data", type=click.Path(path_type=Path), help="A file or folder of yours instead of synthetic patients."
 )
@@ -63,32 +65,45 @@ def _stop(_number: int, _frame: object) -> None:
 
 def _run(place: Path, data: Path | None, show: Show, *, keep: bool, measure: bool) -> dict[str, object]:
     timeline = Timeline(time.time())
-    with prepared(place, show, keep=keep) as (net, pipe):
+    original = data if data is not None else place / "data"
+
+    def make_data() -> str:
+        if data is None:
+            return demo_data.make_default(original)
+        return f"{original}: {demo_data.describe(walk(original))}"
+
+    with ExitStack() as stack:
+        net, pipe, preparation = stack.enter_context(prepared(place, show, make_data, keep=keep))
         with show.step("A network on this machine: chain, contracts, storage nodes, light node, TEE nodes"):
             network = net.up(impostors=True)
             show.line("the TEE nodes' attestation is SIMULATED: real messages and checks, no hardware behind them")
-        with sessions(place, show, net, network) as scene:
-            return _story(scene, timeline, data, pipe, measure)
+        with show.step("Data, and a home each for provider and consumer"):
+            show.line(preparation.finish())
+            small = goods.own_files(place / "small")
+            scene = stack.enter_context(sessions(place, show, net, network))
+            show.line(f"provider {scene.provider.address}, consumer {scene.consumer.address}")
+        return _story(scene, timeline, original, small, pipe, measure=measure, own=data is not None)
 
 
-def _story(scene: Scene, timeline: Timeline, data: Path | None, pipe: int, measure: bool) -> dict[str, object]:
+def _story(
+    scene: Scene,
+    timeline: Timeline,
+    original: Path,
+    small: tuple[Path, Path],
+    pipe: int,
+    *,
+    measure: bool,
+    own: bool,
+) -> dict[str, object]:
     show = scene.show
+    consent, note = small
     trade = Trade(scene, timeline)
-    with show.step("Data"):
-        original = data if data is not None else scene.folder / "data"
-        if data is None:
-            show.line(demo_data.make_default(original))
-        else:
-            show.line(f"{original}: {demo_data.describe(walk(original))}")
-        consent, note = goods.own_files(scene.folder / "small")
     originals = {MAIN: original, ON_CHAIN: consent, BRIEF: note}
     with show.step("Provider: publish"):
         provider = scene.provider
         trade.publish(
             (
-                goods.plan(
-                    provider, MAIN, original, "Synthetic routine care data" if data is None else "Research data"
-                ),
+                goods.plan(provider, MAIN, original, "Research data" if own else "Synthetic routine care data"),
                 goods.plan(provider, ON_CHAIN, consent, "Research consent", on_chain=True),
                 goods.plan(provider, BRIEF, note, "A short notice", access=goods.SHORT_ACCESS_SECONDS),
             )
@@ -103,10 +118,10 @@ def _story(scene: Scene, timeline: Timeline, data: Path | None, pipe: int, measu
             trade.pay(key)
         for key in (MAIN, ON_CHAIN):
             trade.fetch(key)
+        stranger = strangers.start_stranger(scene, trade.assets[MAIN], pipe)
         for key in (MAIN, ON_CHAIN):
             trade.wait_delivered(key)
     with show.step("Compare, then the strangers"):
-        stranger = strangers.start_stranger(scene, trade.assets[MAIN], pipe)
         compared_bytes = 0
         for key in (MAIN, ON_CHAIN):
             found = demo_data.compare(originals[key], trade.fetched[key].output)

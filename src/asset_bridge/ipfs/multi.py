@@ -106,15 +106,14 @@ class MultiSource:
     def sample(
         self, root: Cid, length_bytes: int, count: int, randbytes: Callable[[int], bytes]
     ) -> tuple[int, tuple[Failure, ...]]:
-        """Ask every replica for `count` random leaves: (replicas where all were good, failures by replica)."""
+        """Ask every replica for `count` random leaves, all of a shorter file: (replicas where all were good, failures by replica)."""
         dag = self.tree(root, length_bytes)
         good, failures = 0, []
         for source in self._sources:
             failure: BridgeError | None = None
-            for _ in range(min(count, 4 * len(dag.leaves))):
-                leaf = dag.leaves[int.from_bytes(randbytes(16), "big") % len(dag.leaves)]
+            for number in _draw(len(dag.leaves), count, randbytes):
                 try:
-                    _verified(source, leaf)
+                    _verified(source, dag.leaves[number])
                 except BridgeError as error:
                     failure = error
                     break
@@ -328,6 +327,16 @@ class _Transfer:
             self._fatal = self._fatal or error
             self._busy -= 1
             self._wake.notify_all()
+
+
+def _draw(total: int, count: int, randbytes: Callable[[int], bytes]) -> list[int]:
+    """`count` different numbers below `total`, by chance; all of them where there are not more."""
+    if count >= total:
+        return list(range(total))
+    drawn: dict[int, None] = {}
+    while len(drawn) < count:
+        drawn[int.from_bytes(randbytes(16), "big") % total] = None
+    return list(drawn)
 
 
 def _verified(source: BlockSource, cid: Cid) -> bytes:

@@ -185,6 +185,15 @@ def test_a_sample_names_the_replica_that_lost_blocks(nodes: list[StorageNode]) -
     assert [(failure.source, failure.code) for failure in failures] == [("storage node 3", "ipfs.gateway-block")]
 
 
+@pytest.mark.parametrize(("count", "asked"), [(64, 7), (7, 7), (3, 3)])
+def test_a_sample_asks_for_no_block_twice(nodes: list[StorageNode], count: int, asked: int) -> None:
+    draws = iter([5, 5, 1, 5, 3] * 100)
+    source = multi(nodes[:1])
+    before = nodes[0].transport.requests
+    source.sample(DAG.root, len(DATA), count, lambda size: next(draws).to_bytes(size, "big"))
+    assert nodes[0].transport.requests - before == asked + 1  # and the root
+
+
 def test_a_block_comes_from_the_first_replica_that_has_it(nodes: list[StorageNode]) -> None:
     source = multi(nodes)
     nodes[0].transport.fault = LIES["wrong bytes"][0]

@@ -32,6 +32,7 @@ from asset_bridge.transport.client import Peer
 from asset_bridge.transport.wire import hex_of, to_json
 from asset_bridge.vault.network import Network
 
+WAIT_SECONDS = 60.0
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 CFRAG = re.compile(rb'"cfrag":\s*"0x([0-9a-f]{718})"')
 _KINDS = {NodeKind.LIGHT: "light", NodeKind.TEE: "tee", NodeKind.STORAGE: "storage"}
@@ -99,6 +100,15 @@ class Stranger:
         """Every event of every contract, as far as the chain goes."""
         self.chain.index.update()
         self.held.events = list(self.chain.index.events())
+
+    def wait_for(self, event: str, order_id: bytes) -> None:
+        """Until the chain shows this of the order: the more is public, the more there is to try."""
+        until = time.monotonic() + WAIT_SECONDS
+        while time.monotonic() < until:
+            self.chain.index.update()
+            if self.chain.index.find({event}, 2**62, order_id=order_id):
+                return
+            time.sleep(0.5)
 
     def take_body(self, asset: Asset) -> None:
         """Every block of the ciphertext, from the storage nodes in turn."""

@@ -10,8 +10,9 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ from asset_bridge.cli.demo import memory
 from asset_bridge.cli.demo.show import Show
 from asset_bridge.client import Consumer, Provider
 from asset_bridge.client.homes import make_home
+from asset_bridge.errors import BridgeError
 from asset_bridge.nodes.devnet import Devnet
 from asset_bridge.trade.remote import RemoteLight
 from asset_bridge.transport.client import Peer
@@ -104,17 +106,22 @@ def peer(url: str, name: str, chain_id: int, key: AccountKey | None) -> Peer:
 
 
 @contextmanager
-def prepared(folder: Path, show: Show, *, keep: bool) -> Iterator[tuple[Devnet, int]]:
+def prepared(
+    folder: Path, show: Show, make_data: Callable[[], str], *, keep: bool
+) -> Iterator[tuple[Devnet, int, Preparation]]:
     """The folder and a network in it that is not up yet, with the pipe that every child gets; afterwards nothing of it runs."""
     folder.mkdir(parents=True, mode=0o700)
     show.open_log(folder / "logs" / "demo.log")
     reading, writing = os.pipe()  # only this process holds the writing end; it closes with the process
     net = Devnet(folder / "devnet", report=show.line, while_open=reading)
+    preparation = Preparation(folder, net, make_data)
     try:
-        yield net, reading
+        preparation.start()
+        yield net, reading, preparation
     finally:
         with contextlib.suppress(OSError):
             os.close(writing)
+        preparation.stop()
         with contextlib.suppress(Exception):  # the pipe ends them anyway; this waits until they have
             net.down()
         os.close(reading)
@@ -136,26 +143,68 @@ def keep_logs(folder: Path) -> None:
             shutil.copyfile(log, logs / log.name)
 
 
-def homes(folder: Path, net: Devnet, network: Network) -> tuple[Path, Path, Path]:
-    """A provider's and a consumer's home with coins, and the file with their passphrase."""
-    places = folder / "homes"
-    places.mkdir(mode=0o700)
-    passphrase = places / "passphrase"
-    with os.fdopen(os.open(passphrase, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
-        out.write(os.urandom(16).hex())
-    made = []
-    for name in ("provider", "consumer"):
-        home = make_home(
-            places / name,
-            network=network,
-            second_place=places / f"{name}-second-place",
-            passphrase=passphrase.read_text,
-            randbytes=os.urandom,
-            now_at=int(time.time()),
-        )
-        net.fund(home.info.address, FUNDS_WEI)
-        made.append(places / name)
-    return made[0], made[1], passphrase
+class Preparation(threading.Thread):
+    """What needs no waiting for: the synthetic data, then two homes with coins, made while the nodes start.
+
+    It waits until every node was launched: the network's homes are made before, and two passphrases at once would take 128 MB.
+    """
+
+    def __init__(self, folder: Path, net: Devnet, make_data: Callable[[], str]) -> None:
+        super().__init__(name="preparation", daemon=True)
+        self._folder, self._net, self._make_data = folder, net, make_data
+        self._stopped = threading.Event()
+        self._failed: BaseException | None = None
+        self.told = ""
+
+    def run(self) -> None:
+        """The work."""
+        try:
+            self.told = self._make_data()
+            while not self._launched():
+                if self._stopped.wait(0.05):
+                    return
+            self._homes()
+        except BaseException as error:  # noqa: BLE001 - raised again in `finish`
+            self._failed = error
+
+    def finish(self) -> str:
+        """Wait until everything is there; what is to be said about the data."""
+        self.join()
+        if self._failed is not None:
+            raise self._failed
+        return self.told
+
+    def stop(self) -> None:
+        """Nothing is needed any more."""
+        self._stopped.set()
+        if self.is_alive():
+            self.join(timeout=10.0)
+
+    def _launched(self) -> bool:
+        try:
+            members = self._net.members()
+            return bool(members) and all(self._net.node(member.name).record.exists() for member in members)
+        except BridgeError:
+            return False  # laid out, not yet written
+
+    def _homes(self) -> None:
+        places = self._folder / "homes"
+        places.mkdir(mode=0o700)
+        passphrase = places / "passphrase"
+        with os.fdopen(os.open(passphrase, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+            out.write(os.urandom(16).hex())
+        for name in ("provider", "consumer"):
+            if self._stopped.is_set():
+                return
+            home = make_home(
+                places / name,
+                network=Network.load(self._net.network_file),
+                second_place=places / f"{name}-second-place",
+                passphrase=passphrase.read_text,
+                randbytes=os.urandom,
+                now_at=int(time.time()),
+            )
+            self._net.fund(home.info.address, FUNDS_WEI)
 
 
 def operator_key(net: Devnet, name: str) -> AccountKey:
@@ -167,10 +216,11 @@ def operator_key(net: Devnet, name: str) -> AccountKey:
 @contextmanager
 def sessions(folder: Path, show: Show, net: Devnet, network: Network) -> Iterator[Scene]:
     """Provider and consumer at work."""
-    provider_home, consumer_home, passphrase = homes(folder, net, network)
+    places = folder / "homes"
+    passphrase = (places / "passphrase").read_text
     with (
-        Provider.open(provider_home, passphrase.read_text, progress=show.progress) as provider,
-        Consumer.open(consumer_home, passphrase.read_text, progress=show.progress) as consumer,
+        Provider.open(places / "provider", passphrase, progress=show.progress) as provider,
+        Consumer.open(places / "consumer", passphrase, progress=show.progress) as consumer,
     ):
         scene = Scene(folder, show, net, network, provider, consumer, operator_key(net, LIGHT))
         scene.record.mkdir()

@@ -98,6 +98,7 @@ class Trade:
         light, after = self.scene.light(), self.scene.provider.chain.block().number
 
         def listen() -> None:
+            missing = len(wanted)
             with suppress(BridgeError):
                 for event in light.follow(after):
                     args = event.get("args")
@@ -105,6 +106,9 @@ class Trade:
                         continue
                     if bytes.fromhex(str(args["asset_id"])[2:]) in wanted:
                         found.put(bytes.fromhex(str(args["order_id"])[2:]))
+                        missing -= 1
+                    if not missing:
+                        return  # an open stream would keep the light node from ending quickly
 
         threading.Thread(target=listen, name="provider-listens", daemon=True).start()
         return found

@@ -240,9 +240,9 @@ def run(network: Network, asset_id: bytes, say: Callable[[str], None]) -> dict[s
     order = next((one for one in orders if one.approval is not None), None)
     if order is None or order.approval is None:
         raise InputError("demo.stranger", "no order of this asset was approved, so there is nothing to steal")
-    stranger.take_events()
     stranger.take_body(asset)
     stranger.take_documents()
+    stranger.wait_for("Delivered", order.order_id)
     stranger.try_routes(asset, order)
     held = stranger.held
     refused = [answer for answer in held.answers if answer.outcome != "ok"]
