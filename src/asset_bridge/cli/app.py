@@ -10,6 +10,7 @@ import functools
 import getpass
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -89,14 +90,31 @@ class App:
             click.echo(f"\nnext: {clean(next_command)}")
 
     def command(self, rest: str) -> str:
-        """`asset-bridge REST` as this person must type it: with --home where it is not the default."""
-        given = "" if self.home == default_home() else f" --home {self.home}"
-        return f"asset-bridge {rest}{given}"
+        """`asset-bridge REST` as this person must type it: with --home where it is not the default, before any redirection."""
+        given = "" if self.home == default_home() else f" --home {shlex.quote(str(self.home))}"
+        words, redirect, target = rest.partition(" > ")
+        return f"asset-bridge {words}{given}{redirect}{target}"
 
 
 def default_home() -> Path:
     """The home without --home."""
     return settings.home_folder()
+
+
+class WithDefault(click.Group):
+    """A group that runs the command `default` when none of its own is named, options included: `assets --home X`."""
+
+    default = "list"
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args or (args[0] not in self.commands and args[0] not in ctx.help_option_names):
+            args = [self.default, *args]
+        return super().parse_args(ctx, args)
+
+
+def examples(*lines: str) -> str:
+    """The end of a command's help: lines that can be pasted, kept as they are."""
+    return "\n".join(("\b", "Examples:", *(f"  {line}" for line in lines)))
 
 
 Command = Callable[..., None]

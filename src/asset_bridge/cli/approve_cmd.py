@@ -6,16 +6,22 @@ from pathlib import Path
 
 import click
 
-from asset_bridge.cli.app import App, common
+from asset_bridge.cli.app import App, common, examples
 from asset_bridge.cli.inbox_cmd import page
-from asset_bridge.cli.output import ask, moment, short
-from asset_bridge.cli.session import cost_lines, order_argument, pick, provider, yes_option
+from asset_bridge.cli.output import ask, moment
+from asset_bridge.cli.session import cost_lines, label, node_label, order_argument, pick, provider, yes_option
 from asset_bridge.errors import RefusedError
 
 _WHERE = "`asset-bridge inbox` shows the requests that wait for you"
 
 
-@click.command("approve")
+@click.command(
+    "approve",
+    epilog=examples(
+        "asset-bridge approve 0x1f2e3d4c5b6a --policy policy.toml",
+        'asset-bridge approve 0x1f2e3d4c5b6a --reply "Please cite the register." --threshold 3 --shares 5',
+    ),
+)
 @order_argument
 @click.option("--policy", type=click.Path(path_type=Path, exists=True), help="Which TEE nodes you trust (TOML).")
 @click.option("--reply", default="", help="A message that only the consumer can read.")
@@ -39,18 +45,26 @@ def approve(
                 app.note(line)
         if not ask("Approve this request?", yes=yes or app.as_json):
             raise RefusedError("cli.not-confirmed", "nothing was approved", hint="answer y, or give --yes")
+        app.note("asking each TEE node for fresh evidence and verifying it here …")
         done = session.approve(order_id, policy=policy, reply=reply, threshold=threshold, shares=shares)
         lines = [f"order      0x{order_id.hex()}"]
-        lines += [f"share to   {node.name}  operator {node.operator}  tee: {node.tee}" for node in done.chosen]
-        lines += [f"refused    {name}: {', '.join(codes)}" for name, codes in done.refused]
         lines += [
+            f"share to   {node_label(node.known_as, node.name)}  operator {node.operator}  tee: {node.tee}"
+            for node in done.chosen
+        ]
+        lines += [
+            f"refused    {node_label(done.names.get(name, ''), name)}: {', '.join(codes)}"
+            for name, codes in done.refused
+        ]
+        lines += [
+            f"needed     {done.threshold} of {len(done.chosen)} shares must act together",
             f"accepted   {done.accepted} of {len(done.chosen)} nodes opened their share and signed",
             *cost_lines(*done.sent),
         ]
-        app.result(done, lines, next_command=app.command(f"status {short(order_id).rstrip('…')}"))
+        app.result(done, lines, next_command=app.command(f"status {label(order_id)}"))
 
 
-@click.command("deny")
+@click.command("deny", epilog=examples('asset-bridge deny 0x1f2e3d4c5b6a --reply "The ethics vote is missing."'))
 @order_argument
 @click.option("--reply", default="", help="A message that only the consumer can read.")
 @common

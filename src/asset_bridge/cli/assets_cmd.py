@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from asset_bridge.cli.app import App, common
+from asset_bridge.cli.app import App, WithDefault, common, examples
 from asset_bridge.cli.output import amount, short, size, table
 from asset_bridge.cli.session import (
     asset_argument,
@@ -19,12 +19,13 @@ from asset_bridge.cli.session import (
 )
 
 
-@click.group("assets", invoke_without_command=True)
-@click.pass_context
-def assets(ctx: click.Context) -> None:
+@click.group(
+    "assets",
+    cls=WithDefault,
+    epilog=examples("asset-bridge assets", "asset-bridge assets set 0x0a1b2c3d4e5f --price 0.02 --period pay=7d"),
+)
+def assets() -> None:
     """List your own assets, or change what future requests see."""
-    if ctx.invoked_subcommand is None:
-        ctx.invoke(ls)
 
 
 @assets.command("list")
@@ -44,10 +45,14 @@ def ls(app: App) -> None:
             for entry in entries
         ]
         lines = table(rows, ("ASSET", "TITLE", "PRICE", "SIZE", "STATE")) if rows else ["you have listed nothing yet"]
-        app.result(entries, lines, next_command=app.command("inbox" if rows else "publish --help"))
+        app.result(
+            entries, lines, next_command=app.command("inbox" if rows else "publish PATH --title TITLE --price PRICE")
+        )
 
 
-@assets.command("set")
+@assets.command(
+    "set", epilog=examples("asset-bridge assets set 0x0a1b2c3d4e5f --price 0.02 --terms terms.txt --period pay=7d")
+)
 @asset_argument
 @click.option("--price", help="New price in whole coins.")
 @click.option("--terms", "terms_file", type=click.Path(path_type=Path, exists=True), help="File with new terms of use.")

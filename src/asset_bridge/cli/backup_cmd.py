@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from asset_bridge.cli.app import App, common
+from asset_bridge.cli.app import App, common, examples
 from asset_bridge.client.homes import backup_home, load_network, recover_home, restore_home, write_recovery_shares
 from asset_bridge.errors import InputError
 
@@ -36,7 +36,7 @@ def share_lines(app: App, folder: Path, wanted: str) -> list[str]:
     ]
 
 
-@click.command("backup")
+@click.command("backup", epilog=examples("asset-bridge backup /media/backup/asset-bridge"))
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--shares", metavar="K/N", help="Also write N recovery shares, any K of which replace the keys file.")
 @common
@@ -60,7 +60,13 @@ def backup(app: App, *, folder: Path, shares: str | None) -> None:
     app.result({"keys": keys_file, "tweaks": tweaks_file}, lines, next_command=app.command("status"))
 
 
-@click.command("restore")
+@click.command(
+    "restore",
+    epilog=examples(
+        "asset-bridge restore 20260101-120000-keys.backup 20260101-120000-tweaks.backup \\",
+        "    --network network.toml --second-place /media/second-place",
+    ),
+)
 @click.argument("files", type=FILE, nargs=-1, required=True, metavar="[KEYS_FILE] TWEAKS_FILE")
 @click.option(
     "--share", "shares", type=FILE, multiple=True, help="A recovery share, in place of the keys file; repeat."

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
-from asset_bridge.cli.app import App, common
+from asset_bridge.cli.app import App, common, examples
 from asset_bridge.cli.session import consumer, cost_lines, order_argument, pick_order
 
 
-@click.command("cancel")
+@click.command("cancel", epilog=examples("asset-bridge cancel 0x1f2e3d4c5b6a"))
 @order_argument
 @common
 def cancel(app: App, *, order: str) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import click
 
-from asset_bridge.cli.app import App, common
+from asset_bridge.cli.app import App, common, examples
 from asset_bridge.cli.output import amount, moment, remaining, short, size, table
-from asset_bridge.cli.session import consumer, pick_asset
+from asset_bridge.cli.session import consumer, label, pick_asset
+from asset_bridge.client import CatalogEntry
 
 
-@click.command("catalog")
+@click.command("catalog", epilog=examples("asset-bridge catalog", "asset-bridge catalog 0x0a1b2c3d4e5f"))
 @click.argument("asset", required=False)
 @common
 def catalog(app: App, *, asset: str | None) -> None:
@@ -31,11 +32,16 @@ def catalog(app: App, *, asset: str | None) -> None:
             if not entry.asset.retired
         ]
         lines = table(rows, ("ASSET", "TITLE", "PRICE", "SIZE", "PROVIDER")) if rows else ["nothing is listed yet"]
-        first = rows[0][0].rstrip("…") if rows else ""
-        app.result(entries, lines, next_command=app.command(f"catalog {first}" if first else "publish --help"))
+        listed = [entry.asset for entry in entries if not entry.asset.retired]
+        first = next((asset for asset in listed if asset.provider != session.address), None)
+        if first is not None:
+            command = f"catalog {label(first.asset_id)}"
+        else:
+            command = "inbox --wait" if listed else "publish PATH --title TITLE --price PRICE"
+        app.result(entries, lines, next_command=app.command(command))
 
 
-def _one(app: App, shown) -> None:  # type: ignore[no-untyped-def]
+def _one(app: App, shown: CatalogEntry) -> None:
     asset, description = shown.asset, shown.description
     periods = asset.offer.periods
     lines = [
@@ -50,5 +56,5 @@ def _one(app: App, shown) -> None:  # type: ignore[no-untyped-def]
         f"delivery within {remaining(periods.deliver_seconds)}, access for {remaining(periods.access_seconds)}",
         "terms      " + shown.terms.replace("\n", "\n           "),
     ]
-    following = app.command(f"request {short(asset.asset_id).rstrip('…')} --example > application.json")
+    following = app.command(f"request {label(asset.asset_id)} --example > application.json")
     app.result(shown, lines, next_command=following)

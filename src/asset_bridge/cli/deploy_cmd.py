@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -11,14 +12,20 @@ from asset_bridge.chain.deploy import chain_id_of
 from asset_bridge.chain.deploy import deploy as deploy_contracts
 from asset_bridge.chain.keys import AccountKey
 from asset_bridge.chain.network import is_development
-from asset_bridge.cli.app import App, common
+from asset_bridge.cli.app import App, common, examples
 from asset_bridge.cli.output import ask
 from asset_bridge.cli.session import yes_option
 from asset_bridge.errors import InputError, RefusedError
 from asset_bridge.trade.network import network_of
 
 
-@click.command("deploy")
+@click.command(
+    "deploy",
+    epilog=examples(
+        "asset-bridge deploy --rpc https://one.example --rpc https://two.example --key-file deployer.key \\",
+        "    --light https://light.example --storage https://storage.example -o network.toml",
+    ),
+)
 @click.option(
     "--rpc", "rpc_urls", multiple=True, required=True, help="The chain's RPC URL; give two outside development."
 )
@@ -68,5 +75,7 @@ def deploy(
     network.save(output)
     lines = [f"{contract:<22} {deployment.address_of(contract)}" for contract in deployment.code_hashes]
     app.result(
-        deployment.to_json(), [*lines, f"network    {output}"], next_command=f"asset-bridge init --network {output}"
+        deployment.to_json(),
+        [*lines, f"network    {output}"],
+        next_command=app.command(f"init --network {shlex.quote(str(output))}"),
     )

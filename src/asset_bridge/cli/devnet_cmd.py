@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from pathlib import Path
 
 import click
 
-from asset_bridge.cli.app import App, common
+from asset_bridge.cli.app import App, common, default_home, examples
 from asset_bridge.cli.output import amount, ask
 from asset_bridge.cli.session import wei_of, yes_option
 from asset_bridge.errors import BridgeError, RefusedError
@@ -18,7 +19,15 @@ folder_option = click.option(
 )
 
 
-@click.group("devnet")
+@click.group(
+    "devnet",
+    epilog=examples(
+        "asset-bridge devnet up",
+        "asset-bridge devnet fund 0x52908400098527886E0F7030069857D2E4169EE7 --amount 5",
+        "asset-bridge devnet down",
+        "asset-bridge devnet up          # the next day: everything is there again",
+    ),
+)
 def devnet() -> None:
     """A development network on this machine: chain, storage nodes, light node, TEE nodes (simulated attestation).
 
@@ -26,7 +35,7 @@ def devnet() -> None:
     """
 
 
-@devnet.command("up")
+@devnet.command("up", epilog=examples("asset-bridge devnet up --folder try-out"))
 @folder_option
 @click.option("--with-impostors", is_flag=True, help="Two more TEE nodes that every provider must refuse.")
 @common
@@ -46,14 +55,15 @@ def up(app: App, *, folder: Path, with_impostors: bool) -> None:
         f"chain      {net.rpc_url}",
     ]
     if fresh:
-        following = f"asset-bridge init --network {net.network_file} --home provider"
+        following = f"asset-bridge init --network {shlex.quote(str(net.network_file))} --home provider"
         lines += [
             "",
             "One home for the provider and one for the consumer:",
             f"  {following.replace('provider', 'consumer')}",
         ]
     else:
-        following = "asset-bridge status --home provider"
+        there = (Path("provider") / "home.toml").exists() and app.home == default_home()
+        following = "asset-bridge status --home provider" if there else app.command("status")
     app.result(
         {"network": net.network_file, "policy": net.policy_file, "chain_id": network.chain_id},
         lines,
@@ -61,17 +71,17 @@ def up(app: App, *, folder: Path, with_impostors: bool) -> None:
     )
 
 
-@devnet.command("down")
+@devnet.command("down", epilog=examples("asset-bridge devnet down --folder try-out"))
 @folder_option
 @common
 def down(app: App, *, folder: Path) -> None:
     """Stop the network; chain, listings, orders and data stay in the folder."""
     stopped = Devnet(folder, report=app.note).down()
     lines = [f"stopped    {', '.join(stopped)}" if stopped else "nothing was running"]
-    app.result({"stopped": stopped}, lines, next_command=f"asset-bridge devnet up --folder {folder}")
+    app.result({"stopped": stopped}, lines, next_command=f"asset-bridge devnet up --folder {shlex.quote(str(folder))}")
 
 
-@devnet.command("reset")
+@devnet.command("reset", epilog=examples("asset-bridge devnet reset --folder try-out --yes"))
 @folder_option
 @yes_option
 @common
@@ -81,10 +91,16 @@ def reset(app: App, *, folder: Path, yes: bool) -> None:
         raise RefusedError("cli.not-confirmed", "nothing was deleted", hint="answer y, or give --yes")
     Devnet(folder, report=app.note).reset()
     shutil.rmtree(folder, ignore_errors=True)
-    app.result({"deleted": folder}, [f"deleted    {folder}"], next_command=f"asset-bridge devnet up --folder {folder}")
+    app.result(
+        {"deleted": folder},
+        [f"deleted    {folder}"],
+        next_command=f"asset-bridge devnet up --folder {shlex.quote(str(folder))}",
+    )
 
 
-@devnet.command("fund")
+@devnet.command(
+    "fund", epilog=examples("asset-bridge devnet fund 0x52908400098527886E0F7030069857D2E4169EE7 --amount 5")
+)
 @click.argument("address")
 @click.option("--amount", "coins", default="10", show_default=True, help="Whole coins.")
 @folder_option
@@ -93,4 +109,4 @@ def fund(app: App, *, address: str, coins: str, folder: Path) -> None:
     """Give ADDRESS development coins."""
     Devnet(folder, report=app.note).fund(address, wei_of(coins))
     lines = [f"{address} has {amount(wei_of(coins))} more"]
-    app.result({"address": address, "wei": wei_of(coins)}, lines, next_command="asset-bridge balance")
+    app.result({"address": address, "wei": wei_of(coins)}, lines, next_command=app.command("balance"))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import click
 
 from asset_bridge.chain.adapter import RpcChain
-from asset_bridge.cli.app import App, common
+from asset_bridge.cli.app import App, common, examples
 from asset_bridge.cli.output import amount, size
 from asset_bridge.errors import BridgeError
 from asset_bridge.trade.network import deployment_of
@@ -107,7 +107,7 @@ def _failed(what: str, error: BridgeError, fix: str = "") -> Finding:
     return Finding(what, False, f"{error.message} [{error.code}]", error.hint or fix)
 
 
-@click.command("doctor")
+@click.command("doctor", epilog=examples("asset-bridge doctor", "asset-bridge doctor --json"))
 @common
 def doctor(app: App) -> None:
     """Check this machine, this home and its network; say what is wrong and how to mend it."""

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
 
-from asset_bridge.cli.app import App, common
+from asset_bridge.chain.records import OrderState
+from asset_bridge.cli.app import App, common, examples
 from asset_bridge.cli.output import size
-from asset_bridge.cli.session import consumer, cost_lines, order_argument, pick_order
+from asset_bridge.cli.session import consumer, cost_lines, label, order_argument, pick_order, resumable
 from asset_bridge.client import Fetched
 
 
-@click.command("fetch")
+@click.command("fetch", epilog=examples("asset-bridge fetch 0x1f2e3d4c5b6a -o cohort"))
 @order_argument
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), required=True, help="A new folder for the opened data."
@@ -26,9 +28,11 @@ def fetch(app: App, *, order: str, output: Path) -> None:
     """
     with consumer(app) as session:
         order_id = pick_order(session, order)
-        done = session.fetch(order_id, output.absolute())
-        label = f"0x{order_id.hex()[:12]}"
-        app.result(done, fetched_lines(done), next_command=app.command(f"accept {label}"))
+        with resumable(app, lambda: f"fetch {label(order_id)} -o {shlex.quote(str(output))}"):
+            done = session.fetch(order_id, output.absolute())
+        open_order = session.status(order_id).state in (OrderState.PAID, OrderState.DELIVERED)
+        command = f"accept {label(order_id)}" if open_order else f"status {label(order_id)}"
+        app.result(done, fetched_lines(done), next_command=app.command(command))
 
 
 def fetched_lines(done: Fetched) -> list[str]:

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from pathlib import Path
 
 import click
 
 from asset_bridge import settings
-from asset_bridge.cli.app import App, common
+from asset_bridge.cli.app import App, common, examples
 from asset_bridge.cli.backup_cmd import share_lines, shares_of
 from asset_bridge.client.homes import load_network, make_home
 from asset_bridge.errors import InputError
 
 
-@click.command("init")
+@click.command(
+    "init",
+    epilog=examples(
+        "asset-bridge init --network devnet/network.toml --home provider",
+        "asset-bridge init --network https://example.org/network.toml --second-place /media/second-place",
+    ),
+)
 @click.option("--network", metavar="FILE|URL", help="The network.toml to work with [ASSET_BRIDGE_NETWORK].")
 @click.option("--second-place", type=click.Path(path_type=Path), help="Folder on another disk for the period key.")
 @click.option(
@@ -58,7 +65,9 @@ def init(app: App, *, network: str | None, second_place: Path | None, recovery_s
     if recovery_shares is not None:
         lines += ["", *share_lines(app, app.home.with_name(app.home.name + "-recovery-shares"), recovery_shares)]
     if known.is_development:
-        following = f"asset-bridge devnet fund {home.info.address} (in the folder of the devnet)"
+        beside = Path(source).expanduser().absolute().parent
+        folder = f" --folder {shlex.quote(str(beside))}" if (beside / "devnet.json").exists() else " --folder DEVNET"
+        following = app.command(f"devnet fund {home.info.address}{folder}")
     else:
         lines += ["", f"The account needs coins of chain {known.chain_id} for its transactions."]
         following = app.command("balance")

@@ -44,6 +44,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "revoke": ("revoke_cmd", "revoke"),
     "reseal": ("revoke_cmd", "reseal"),
     "retire": ("revoke_cmd", "retire"),
+    "agent": ("agent_cmd", "agent"),
+    "evidence": ("evidence_cmd", "evidence"),
+    "policy": ("policy_cmd", "policy"),
     "node": ("node_cmd", "node"),
     "devnet": ("devnet_cmd", "devnet"),
     "deploy": ("deploy_cmd", "deploy"),
@@ -53,7 +56,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 GROUPS = (
     ("Start", ("init", "backup", "restore", "account", "balance", "doctor")),
-    ("Provider", ("publish", "assets", "inbox", "approve", "deny", "claim", "revoke", "reseal", "retire")),
+    ("Provider", ("publish", "assets", "inbox", "approve", "deny", "claim", "revoke", "reseal", "retire", "policy", "evidence")),
     ("Consumer", ("catalog", "request", "pay", "fetch", "open", "accept", "refund", "cancel", "status")),
     ("Operator", ("node", "deploy", "devnet", "demo")),
 )
@@ -77,7 +80,7 @@ class CommandGroup(click.Group):
         for title, names in GROUPS:
             rows = [(name, self.get_command(ctx, name)) for name in names]
             with formatter.section(title):
-                formatter.write_dl([(name, command.get_short_help_str(70)) for name, command in rows if command])
+                formatter.write_dl([(name, command.get_short_help_str(200)) for name, command in rows if command])
 
 
 @click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from asset_bridge.chain.records import Node, NodeKind
-from asset_bridge.cli.app import App, common
+from asset_bridge.cli.app import App, common, examples
 from asset_bridge.cli.output import amount, ask, moment, remaining, short, table
 from asset_bridge.cli.session import consumer, cost_lines, pick, provider, wei_of, yes_option
 from asset_bridge.errors import BridgeError, RefusedError
@@ -21,12 +21,24 @@ KIND_NAMES = {NodeKind.LIGHT: "light", NodeKind.TEE: "tee", NodeKind.STORAGE: "s
 kind_choice = click.Choice(["light", "storage", "tee"])
 
 
-@click.group("node")
+@click.group(
+    "node",
+    epilog=examples(
+        "asset-bridge node list tee", "asset-bridge node start light --port 8443 --public-url https://light.example"
+    ),
+)
 def node() -> None:
     """Run a light, storage or TEE node, and look at those of the network."""
 
 
-@node.command("start")
+@node.command(
+    "start",
+    epilog=examples(
+        "asset-bridge node start storage --port 8081",
+        "asset-bridge node start light --host 0.0.0.0 --port 8443 --tls-certificate cert.pem --tls-key key.pem \\",
+        "    --public-url https://light.example:8443",
+    ),
+)
 @click.argument("kind", type=kind_choice)
 @click.option("--folder", type=click.Path(path_type=Path), help="The node's folder [HOME/nodes/KIND].")
 @click.option("--host", default=None, help="Address to listen on [127.0.0.1].")
@@ -75,7 +87,7 @@ def start(
     run_node(file, app.passphrase)
 
 
-@node.command("list")
+@node.command("list", epilog=examples("asset-bridge node list", "asset-bridge node list tee --json"))
 @click.argument("kind", type=kind_choice, required=False)
 @common
 def ls(app: App, *, kind: str | None) -> None:
@@ -98,7 +110,7 @@ def ls(app: App, *, kind: str | None) -> None:
         app.result(found, lines, next_command=app.command("node status NODE"))
 
 
-@node.command("status")
+@node.command("status", epilog=examples("asset-bridge node status 0x9a8b7c6d5e4f"))
 @click.argument("node_id", metavar="NODE")
 @common
 def status(app: App, *, node_id: str) -> None:
@@ -121,7 +133,7 @@ def status(app: App, *, node_id: str) -> None:
         app.result({"registry": one, "answer": answer}, lines, next_command=app.command("node list"))
 
 
-@node.command("renew")
+@node.command("renew", epilog=examples("asset-bridge node renew --folder ~/.asset-bridge/nodes/storage"))
 @click.option("--folder", type=click.Path(path_type=Path, exists=True), required=True, help="The node's folder.")
 @common
 def renew(app: App, *, folder: Path) -> None:
@@ -130,7 +142,7 @@ def renew(app: App, *, folder: Path) -> None:
     app.result({"epoch": epoch}, [f"registered, epoch {epoch}"], next_command=app.command("node list"))
 
 
-@node.command("withdraw")
+@node.command("withdraw", epilog=examples("asset-bridge node withdraw 0x9a8b7c6d5e4f"))
 @click.argument("node_id", metavar="NODE")
 @yes_option
 @common

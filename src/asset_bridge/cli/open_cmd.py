@@ -6,12 +6,18 @@ from pathlib import Path
 
 import click
 
-from asset_bridge.cli.app import App, common
+from asset_bridge.cli.app import App, common, examples
 from asset_bridge.cli.fetch_cmd import fetched_lines
 from asset_bridge.cli.session import consumer, order_argument, pick_order
 
 
-@click.command("open")
+@click.command(
+    "open",
+    epilog=examples(
+        "asset-bridge open 0x1f2e3d4c5b6a -o cohort-again",
+        "asset-bridge open 0x1f2e3d4c5b6a -o cohort-again --sealed cohort.sealed",
+    ),
+)
 @order_argument
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), required=True, help="A new folder for the opened data."

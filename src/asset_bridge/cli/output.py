@@ -19,6 +19,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from asset_bridge.errors import BridgeError
 
 NATIVE_DECIMALS = 18
+LARGE_BYTES = 100_000_000  # from here on each tenth is a line, also without a terminal
 COUNTED_STEPS = frozenset({"fragments", "sample"})  # steps that count things, not bytes
 stderr = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -140,7 +141,7 @@ class ProgressBars:
             self._tenths[step] = tenth
             if step in COUNTED_STEPS:
                 print(f"  {step}: {done} of {total}", file=sys.stderr, flush=True)
-            elif tenth in (0, 5, 10):
+            elif tenth in (0, 5, 10) or total >= LARGE_BYTES:
                 print(f"  {step}: {size(done)} of {size(total)}", file=sys.stderr, flush=True)
 
     def close(self) -> None:

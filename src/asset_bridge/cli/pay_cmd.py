@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import click
 
-from asset_bridge.cli.app import App, common
+from asset_bridge.cli.app import App, common, examples
 from asset_bridge.cli.output import amount, ask
-from asset_bridge.cli.session import consumer, cost_lines, order_argument, pick_order, yes_option
+from asset_bridge.cli.session import consumer, cost_lines, label, order_argument, pick_order, yes_option
 from asset_bridge.errors import RefusedError
 
 
-@click.command("pay")
+@click.command(
+    "pay",
+    epilog=examples(
+        "asset-bridge pay 0x1f2e3d4c5b6a --check",
+        "asset-bridge pay 0x1f2e3d4c5b6a",
+        "asset-bridge pay 0x1f2e3d4c5b6a --minimum-accepts 2   # do not wait for the third node",
+    ),
+)
 @order_argument
 @click.option("--check", "check_only", is_flag=True, help="Only check; pay nothing.")
 @click.option("--download-first", is_flag=True, help="Fetch and verify the whole ciphertext before paying.")
@@ -26,16 +33,15 @@ def pay(
     """
     with consumer(app) as session:
         order_id = pick_order(session, order)
-        checked = session.check(order_id, download_first=download_first)
+        checked = session.check(order_id, minimum_accepts=minimum_accepts, download_first=download_first)
         lines = [
             "checked    the key opens this asset (listing, capsule, proof, signatures, every set of shares)",
             f"checked    {checked.accepts} of {checked.shares} TEE nodes opened their share and signed",
             f"checked    {checked.sampled_blocks} blocks of the ciphertext from {checked.replicas} replicas",
         ]
         lines += [f"bad        {name}: {code}" for name, code in checked.bad]
-        label = f"0x{order_id.hex()[:12]}"
         if check_only:
-            app.result(checked, lines, next_command=app.command(f"pay {label}"))
+            app.result(checked, lines, next_command=app.command(f"pay {label(order_id)}"))
             return
         for line in lines:
             app.note(line)
@@ -43,4 +49,4 @@ def pay(
             raise RefusedError("cli.not-confirmed", "nothing was paid", hint="answer y, or give --yes")
         paid = session.pay(order_id, minimum_accepts=minimum_accepts, download_first=download_first)
         lines = [f"order      0x{order_id.hex()} paid, {amount(checked.price_wei)} in escrow", *cost_lines(paid.sent)]
-        app.result(paid, lines, next_command=app.command(f"fetch {label} -o FOLDER"))
+        app.result(paid, lines, next_command=app.command(f"fetch {label(order_id)} -o FOLDER"))

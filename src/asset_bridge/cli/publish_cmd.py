@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
 
-from asset_bridge.cli.app import App, common
-from asset_bridge.cli.output import amount, ask, short, size
-from asset_bridge.cli.session import cost_lines, period_option, periods_of, provider, wei_of, yes_option
+from asset_bridge.cli.app import App, common, examples
+from asset_bridge.cli.output import amount, ask, size
+from asset_bridge.cli.session import cost_lines, period_option, periods_of, provider, resumable, wei_of, yes_option
 from asset_bridge.client import Description
 from asset_bridge.errors import InputError, RefusedError
 
 
-@click.command("publish")
+@click.command(
+    "publish",
+    epilog=examples(
+        'asset-bridge publish records/ --title "Diabetes cohort, synthetic" --price 0.01 --dry-run',
+        'asset-bridge publish records/ --title "Diabetes cohort, synthetic" --price 0.01 --terms terms.txt',
+        'asset-bridge publish summary.csv --title "Summary table" --on-chain',
+        "asset-bridge publish --resume",
+    ),
+)
 @click.argument("path", type=click.Path(path_type=Path), required=False)
 @click.option("--title", help="Public title of the asset.")
 @click.option("--summary", default="", help="Public summary: what it is, without a patient in it.")
@@ -57,7 +66,9 @@ def publish(
             left = session.unfinished()
             if not left:
                 raise InputError("cli.nothing-to-resume", "no publish is unfinished", hint=app.command("assets"))
-            _show(app, [session.resume_publish(name) for name in left])
+            with resumable(app, lambda: "publish --resume"):
+                done = [session.resume_publish(name) for name in left]
+            _show(app, done)
             return
         if path is None or not title:
             raise InputError("cli.publish", "publish needs a PATH and a --title", hint="asset-bridge publish --help")
@@ -77,15 +88,26 @@ def publish(
         if view.warning:
             shown += ["", f"WARNING: {view.warning}"]
         if dry_run:
-            app.result(
-                view, [*shown, "", "Nothing was written or sent."], next_command=app.command(f"publish {path} …")
-            )
+            again = f"publish {shlex.quote(str(path))} --title {shlex.quote(title)} --price {price}"
+            app.result(view, [*shown, "", "Nothing was written or sent."], next_command=app.command(again))
             return
         for line in shown:
             app.note(line)
         if not ask(f"Publish {path} at {amount(wei_of(price))}?", yes=yes or app.as_json):
             raise RefusedError("cli.not-confirmed", "nothing was published", hint="answer y, or give --yes")
-        _show(app, [session.publish(path, **arguments)])
+        left = session.unfinished()
+        if left:
+            app.note(f"an earlier publish is unfinished; finish it with: {app.command('publish --resume')}")
+
+        def how_to_resume() -> str:
+            """Finished ciphertext is uploaded later; half a sealing is thrown away, so that one begins anew."""
+            if len(session.unfinished()) > len(left):
+                return "publish --resume"
+            return f"publish {shlex.quote(str(path))} --title {shlex.quote(title)} --price {price}"
+
+        with resumable(app, how_to_resume):
+            published = session.publish(path, **arguments)
+        _show(app, [published])
 
 
 def _show(app: App, results: list) -> None:  # type: ignore[type-arg]
@@ -96,10 +118,5 @@ def _show(app: App, results: list) -> None:  # type: ignore[type-arg]
             f"body       {done.body_cid} ({size(done.body_length_bytes)}, {done.replicas} replicas read back)",
             *cost_lines(*done.sent),
         ]
-    lines += ["", "Back up now: the new key is not in your last backup."]
+    lines += ["", f"Back up now, the new key is not in your last backup: {app.command('backup FOLDER')}"]
     app.result(results[0] if len(results) == 1 else results, lines, next_command=app.command("inbox --wait"))
-
-
-def title_line(asset_id: bytes, title: str) -> str:
-    """An asset in one line."""
-    return f"{short(asset_id)}  {title}"

@@ -7,14 +7,20 @@ from pathlib import Path
 
 import click
 
-from asset_bridge.cli.app import App, common
+from asset_bridge.cli.app import App, common, examples
 from asset_bridge.cli.output import amount, ask, moment
-from asset_bridge.cli.session import asset_argument, consumer, cost_lines, pick_asset, yes_option
+from asset_bridge.cli.session import asset_argument, consumer, cost_lines, label, pick_asset, yes_option
 from asset_bridge.client import DEFAULT_TEMPLATE, example_application, validate_application
 from asset_bridge.errors import InputError, RefusedError
 
 
-@click.command("request")
+@click.command(
+    "request",
+    epilog=examples(
+        "asset-bridge request 0x0a1b2c3d4e5f --example > application.json",
+        "asset-bridge request 0x0a1b2c3d4e5f --application application.json --attach ethics-vote.pdf",
+    ),
+)
 @asset_argument
 @click.option("--application", type=click.Path(path_type=Path, exists=True), help="Your application, a JSON file.")
 @click.option("--attach", type=click.Path(path_type=Path, exists=True), multiple=True, help="A document; repeatable.")
@@ -35,17 +41,19 @@ def request(
         template = (shown.description.template if shown.description else None) or DEFAULT_TEMPLATE
         if example:
             click.echo(json.dumps(example_application(template), indent=2, ensure_ascii=False))
+            command = app.command(f"request {label(asset_id)} --application application.json")
+            app.note(f"next: write your own answers into application.json, then {command}")
             return
         if application is None:
             raise InputError(
                 "cli.request",
                 "request needs --application FILE",
-                hint=app.command(f"request {asset} --example > application.json, then fill that in"),
+                hint=app.command(f"request {label(asset_id)} --example > application.json, then fill that in"),
             )
         try:
             fields = json.loads(application.read_text())
         except ValueError as error:
-            raise InputError("cli.request", f"{application} is not JSON: {error}") from None
+            raise InputError("cli.request", f"{application} is not JSON: {error}", hint="mend it there") from None
         validate_application(fields, template)
         price = shown.asset.offer.price_wei
         app.note(f"Price {amount(price)}; the request and its account are public, the application is not.")
@@ -54,5 +62,5 @@ def request(
         done = session.request(asset_id, fields, attach, expect_price_wei=price)
         status = session.status(done.order_id)
         until = f" until {moment(status.until_at)}" if status.until_at else ""
-        lines = [f"order      0x{done.order_id.hex()}", f"waiting for the provider{until}", *cost_lines(*done.sent)]
-        app.result(done, lines, next_command=app.command(f"status 0x{done.order_id.hex()[:12]} --wait"))
+        lines = [f"order      0x{done.order_id.hex()}", f"waits for  provider{until}", *cost_lines(*done.sent)]
+        app.result(done, lines, next_command=app.command(f"status {label(done.order_id)} --wait"))

@@ -8,11 +8,14 @@ from typing import Any
 
 import click
 
-from asset_bridge.cli.app import App, common
+from asset_bridge.cli.app import App, common, examples
 from asset_bridge.cli.output import ask, short
 from asset_bridge.cli.session import (
     asset_argument,
     cost_lines,
+    label,
+    needs_policy,
+    node_label,
     order_argument,
     pick_asset,
     pick_order,
@@ -20,9 +23,10 @@ from asset_bridge.cli.session import (
     yes_option,
 )
 from asset_bridge.errors import InputError, RefusedError
+from asset_bridge.trade.desk import short as desk_short
 
 
-@click.command("revoke")
+@click.command("revoke", epilog=examples("asset-bridge revoke 0x1f2e3d4c5b6a"))
 @order_argument
 @yes_option
 @common
@@ -33,16 +37,15 @@ def revoke(app: App, *, order: str, yes: bool) -> None:
         if not ask("Revoke this order for good?", yes=yes or app.as_json):
             raise RefusedError("cli.not-confirmed", "nothing was revoked", hint="answer y, or give --yes")
         done = session.revoke(order_id)
-        label = f"0x{order_id.hex()[:12]}"
         lines = [
             f"order      0x{order_id.hex()} revoked",
             f"nodes      destroyed {done.destroyed}, ended by restart {done.ended} (attested new epoch), silent {done.silent}",
             *cost_lines(*done.sent),
         ]
-        app.result(done, lines, next_command=app.command(f"status {label}"))
+        app.result(done, lines, next_command=app.command(f"status {label(order_id)}"))
 
 
-@click.command("reseal")
+@click.command("reseal", epilog=examples("asset-bridge reseal 0x1f2e3d4c5b6a --policy policy.toml"))
 @order_argument
 @click.option("--policy", type=click.Path(path_type=Path, exists=True), help="Which TEE nodes you trust (TOML).")
 @common
@@ -51,13 +54,25 @@ def reseal(app: App, *, order: str, policy: Path | None) -> None:
     with provider(app) as session:
         order_id = pick_order(session, order)
         done = session.reseal(order_id, policy=policy)
-        lines = [f"resealed   slot {slot} to node {short(node_id)}" for slot, node_id in done.slots]
+        lines = [
+            f"resealed   slot {slot} to {node_label(done.names.get(desk_short(node_id), ''), short(node_id))}"
+            for slot, node_id in done.slots
+        ]
+        lines += [
+            f"failed     {node_label(done.names.get(name, ''), name)}: {', '.join(codes)}"
+            for name, codes in done.failed
+        ]
         lines = lines or ["all shares are live; nothing to do"]
-        following = app.command(f"status 0x{order_id.hex()[:12]}")
-        app.result(done, [*lines, *cost_lines(*done.sent)], next_command=following)
+        again = f"reseal {label(order_id)}{needs_policy(session)}" if done.failed else f"status {label(order_id)}"
+        app.result(done, [*lines, *cost_lines(*done.sent)], next_command=app.command(again))
 
 
-@click.command("retire")
+@click.command(
+    "retire",
+    epilog=examples(
+        "asset-bridge retire 0x0a1b2c3d4e5f", "asset-bridge retire 0x0a1b2c3d4e5f --shred --certificate shredded.json"
+    ),
+)
 @asset_argument
 @click.option("--shred", "destroy", is_flag=True, help="Then destroy its key for ever, also in backups.")
 @click.option("--certificate", type=click.Path(path_type=Path, dir_okay=False), help="Where to write the certificate.")

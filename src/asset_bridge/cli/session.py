@@ -6,7 +6,7 @@ Source: design §8, spec/cli.md. A command opens its session, calls one method, 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import click
@@ -14,11 +14,12 @@ import click
 from asset_bridge.chain.records import Periods, Sent
 from asset_bridge.cli.app import App
 from asset_bridge.cli.output import amount, short
-from asset_bridge.client import Consumer, Provider
-from asset_bridge.errors import InputError
+from asset_bridge.client import Consumer, Provider, Status
+from asset_bridge.errors import InputError, StoppedError, TamperedError, UnavailableError
 
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _MIN_ID_DIGITS = 6
+LABEL_DIGITS = 12
 
 
 @contextmanager
@@ -33,6 +34,39 @@ def consumer(app: App, *, acting: bool = True, account: str = "default") -> Iter
     """The home's consumer; `acting` as in `provider`."""
     with Consumer.open(app.home, app.passphrase, account=account, progress=app.progress, exclusive=acting) as opened:
         yield opened
+
+
+@contextmanager
+def resumable(app: App, command: Callable[[], str]) -> Iterator[None]:
+    """Whatever stops the work, Ctrl-C included, names the one command that goes on with it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise StoppedError("cli.stopped", "stopped", hint=f"resume with: {app.command(command())}") from None
+    except (UnavailableError, TamperedError, StoppedError) as error:
+        hint = f"{error.hint}; resume with: " if error.hint else "resume with: "
+        raise type(error)(error.code, error.message, hint=hint + app.command(command()), actor=error.actor) from None
+
+
+def label(order_or_asset_id: bytes) -> str:
+    """An id as suggested commands write it: enough digits to be the only one."""
+    return "0x" + order_or_asset_id.hex()[:LABEL_DIGITS]
+
+
+def node_label(known_as: str, name: str) -> str:
+    """A node by what the policy calls its operator, beside its id."""
+    return f"{known_as or '(not in the policy)'}  {name}"
+
+
+def needs_policy(session: Provider | Consumer) -> str:
+    """What `approve` and `reseal` must be given where the home holds no policy of its own."""
+    return "" if session.home.policy_path.exists() else " --policy FILE"
+
+
+def following(session: Provider | Consumer, status: Status) -> str:
+    """The command after this status, with the words that only this home knows are needed."""
+    verb = status.next_command.partition(" ")[0]
+    return status.next_command + (needs_policy(session) if verb in ("approve", "reseal") else "")
 
 
 def pick(text: str, ids: Iterable[bytes], what: str, where: str) -> bytes:

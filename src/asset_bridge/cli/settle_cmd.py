@@ -4,66 +4,70 @@ from __future__ import annotations
 
 import click
 
-from asset_bridge.cli.app import App, common
+from asset_bridge.cli.app import App, common, examples
 from asset_bridge.cli.output import amount
-from asset_bridge.cli.session import consumer, cost_lines, order_argument, pick_order, provider
+from asset_bridge.cli.session import consumer, cost_lines, label, order_argument, pick_order, provider
 from asset_bridge.errors import InputError
 
 
-@click.command("accept")
+@click.command("accept", epilog=examples("asset-bridge accept 0x1f2e3d4c5b6a"))
 @order_argument
 @common
 def accept(app: App, *, order: str) -> None:
-    """Say that ORDER was delivered as promised: the escrow is settled at once instead of after the windows."""
+    """Say that ORDER was delivered as promised: the escrow is settled at once instead of after the windows.
+
+    Where no node has recorded the delivery yet, that is done first, so this may send two transactions; both costs are shown.
+    """
     with consumer(app) as session:
         order_id = pick_order(session, order)
         sent = session.accept(order_id)
-        lines = [f"order      0x{order_id.hex()} settled", *cost_lines(sent)]
-        app.result(
-            {"order_id": order_id, "sent": sent}, lines, next_command=app.command(f"status 0x{order_id.hex()[:12]}")
-        )
+        lines = [f"order      0x{order_id.hex()} settled", *cost_lines(*sent)]
+        data = {"order_id": order_id, "sent": sent}
+        app.result(data, lines, next_command=app.command(f"status {label(order_id)}"))
 
 
-@click.command("refund")
+@click.command(
+    "refund",
+    epilog=examples(
+        "asset-bridge refund 0x1f2e3d4c5b6a",
+        "asset-bridge refund 0x1f2e3d4c5b6a --agree                  # prints this side's agreement",
+        "asset-bridge refund 0x1f2e3d4c5b6a --agree --with 0x90af…   # the other side sends it",
+    ),
+)
 @order_argument
 @click.option("--agree", is_flag=True, help="Refund by agreement of both sides, at any time before settlement.")
-@click.option(
-    "--as", "role", type=click.Choice(["provider", "consumer"]), help="With --agree: whose agreement to sign."
-)
 @click.option(
     "--with", "other", metavar="AGREEMENT", help="With --agree: the other side's agreement; sends the refund."
 )
 @common
-def refund(app: App, *, order: str, agree: bool, role: str | None, other: str | None) -> None:
+def refund(app: App, *, order: str, agree: bool, other: str | None) -> None:
     """Get the price of ORDER back after a missed delivery, or, with --agree, by consent of both.
 
-    By agreement: one side runs `refund ORDER --agree --as …` and gives the printed text to the other, who runs the same with
-    --with TEXT.
+    By agreement: one side runs `refund ORDER --agree` and gives the printed text to the other, who runs the command that came with
+    it. Either side may begin; the text is good for 30 days and for this order only.
     """
-    if not agree:
-        with consumer(app) as session:
-            order_id = pick_order(session, order)
+    if other is not None and not agree:
+        raise InputError("cli.refund", "--with belongs to --agree", hint="asset-bridge refund ORDER --agree --with …")
+    with consumer(app) as session:
+        order_id = pick_order(session, order)
+        if not agree:
             sent = session.refund(order_id)
             lines = [f"order      0x{order_id.hex()} refunded", *cost_lines(sent)]
-            app.result({"order_id": order_id, "sent": sent}, lines, next_command=app.command("claim"))
-        return
-    if role is None:
-        raise InputError("cli.refund", "--agree needs --as provider or --as consumer")
-    opener = provider if role == "provider" else consumer
-    with opener(app) as party:
-        order_id = pick_order(party, order)
-        if other is None:
-            agreement = party.agreement(order_id)
-            others = "consumer" if role == "provider" else "provider"
-            following = f"asset-bridge refund 0x{order_id.hex()} --agree --as {others} --with {agreement}"
-            app.result({"order_id": order_id, "agreement": agreement}, [agreement], next_command=following)
+        elif other is None:
+            agreement = session.agreement(order_id)
+            lines = [f"agreement  {agreement}", "Give it to the other side. Until they send it, nothing happens."]
+            following = f"asset-bridge refund {label(order_id)} --agree --with {agreement}"
+            app.result({"order_id": order_id, "agreement": agreement}, lines, next_command=following)
             return
-        sent = party.agree_refund(order_id, other)
-        lines = [f"order      0x{order_id.hex()} refunded by agreement", *cost_lines(sent)]
-        app.result({"order_id": order_id, "sent": sent}, lines, next_command=app.command("claim"))
+        else:
+            sent = session.agree_refund(order_id, other)
+            lines = [f"order      0x{order_id.hex()} refunded by agreement", *cost_lines(sent)]
+        waiting_wei = session.balance_wei()
+        following = app.command("claim" if waiting_wei else f"status {label(order_id)}")
+        app.result({"order_id": order_id, "sent": sent}, lines, next_command=following)
 
 
-@click.command("claim")
+@click.command("claim", epilog=examples("asset-bridge claim", "asset-bridge claim 0x1f2e3d4c5b6a"))
 @click.argument("order", metavar="[ORDER]", required=False)
 @common
 def claim(app: App, *, order: str | None) -> None:
@@ -71,5 +75,6 @@ def claim(app: App, *, order: str | None) -> None:
     with provider(app) as session:
         done = session.claim(pick_order(session, order) if order else None)
         lines = [f"settled    0x{one.hex()}" for one in done.settled]
+        lines += [f"not settled 0x{one.hex()}: {code}" for one, code in done.unsettled]
         lines += [f"claimed    {amount(done.amount_wei)} to {done.payee}", *cost_lines(*done.sent)]
         app.result(done, lines, next_command=app.command("balance"))

@@ -104,9 +104,9 @@ class Consumer(Session):
         """Record the receipts of a fetched order."""
         return accept_story.record_delivery(self.desk, order_id)
 
-    def accept(self, order_id: bytes) -> Sent:
-        """Say that the delivery is as agreed."""
-        return accept_story.accept(self.desk, order_id)[-1]
+    def accept(self, order_id: bytes) -> tuple[Sent, ...]:
+        """Say that the delivery is as agreed; it is recorded first where nobody has. Every transaction that was sent."""
+        return tuple(accept_story.accept(self.desk, order_id))
 
     def cancel(self, order_id: bytes) -> Sent:
         """Take an unpaid request back."""

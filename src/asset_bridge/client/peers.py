@@ -6,7 +6,8 @@ are tried in turn, none is special. Does not promise: that anyone answers truthf
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from asset_bridge.chain.records import Ack, DeliveryReceipt, FetchSignature, NodeKind, StorageReceipt
@@ -65,6 +66,27 @@ class LightNodes:
     def events(self, after_block: int) -> Iterator[dict[str, object]]:
         """See LightNode."""
         return self._first(lambda node: node.events(after_block))
+
+    def follow(self, after_block: int, *, seconds: float) -> Iterator[dict[str, object]]:
+        """See LightNode; where one falls silent the next goes on for what is left of the time."""
+        ends_at = time.monotonic() + seconds
+        last: UnavailableError | None = None
+        for node in self._nodes:
+            try:
+                yield from node.follow(after_block, seconds=ends_at - time.monotonic())
+            except UnavailableError as error:
+                last = error
+            if time.monotonic() >= ends_at:
+                break
+        if last is not None:
+            raise last
+
+    def follow_until(self, after_block: int, wanted: Callable[[Mapping[str, object]], bool], seconds: float) -> bool:
+        """Read events as they happen until a wanted one comes (True); False when the time is over, or no light node answers."""
+        try:
+            return any(wanted(event) for event in self.follow(after_block, seconds=seconds))
+        except UnavailableError:
+            return False
 
     def reencrypt(
         self, order_id: bytes, fetch: FetchSignature

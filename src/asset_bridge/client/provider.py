@@ -8,14 +8,15 @@ with Provider.open("~/hospital", passphrase_from_file(Path("passphrase"))) as pr
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from asset_bridge.attestation.policy import Policy
 from asset_bridge.attestation.verify import NO_COLLATERAL
-from asset_bridge.chain.records import ZERO32, ZERO_ADDRESS, At, Offer, Order, OrderState, Periods, Sent
-from asset_bridge.client.results import Approved, Changed, ChosenNode, Resealed, Revoked
+from asset_bridge.chain.keys import address_bytes
+from asset_bridge.chain.records import ZERO32, ZERO_ADDRESS, Offer, Order, OrderState, Periods, Sent
+from asset_bridge.client.results import Approved, ChosenNode, Resealed, Revoked
 from asset_bridge.client.session import Session
 from asset_bridge.client.verifiers import load_policy, verifiers_for
 from asset_bridge.errors import InputError
@@ -42,13 +43,14 @@ DEFAULT_PERIODS = Periods(30 * 86_400, 14 * 86_400, 72 * 3_600, 72 * 3_600, 48 *
 
 @dataclass(frozen=True, slots=True)
 class InboxItem:
-    """A request as a page: `application` is what the consumer wrote, `problem` why it cannot be approved."""
+    """A request as a page: `application` is what the consumer wrote by `template`, `problem` why it cannot be approved."""
 
     order: Order
     asset_title: str
     application: dict[str, Any] | None
     attachments: tuple[Attachment, ...]
     problem: str
+    template: dict[str, Any] = field(default_factory=dict)
 
     @property
     def order_id(self) -> bytes:
@@ -108,7 +110,7 @@ class Provider(Session):
     def inbox(self) -> list[InboxItem]:
         """Requests that wait for an answer."""
         return [
-            InboxItem(item.order, item.title, item.application, item.attachments, item.problem)
+            InboxItem(item.order, item.title, item.application, item.attachments, item.problem, item.template)
             for item in inbox_story.inbox(self.desk)
         ]
 
@@ -131,17 +133,23 @@ class Provider(Session):
 
         Without `wait` it returns when the approval is on chain; `accepted` is then 0, and `accepted(order_id)` counts later.
         """
-        done = approve_story.approve(
-            self.desk, order_id, self._examiner(policy), threshold=threshold, shares=shares, reply=reply
-        )
-        chosen = tuple(self._chosen(node_id) for node_id in done.chosen)
+        examiner = self._examiner(policy)
+        done = approve_story.approve(self.desk, order_id, examiner, threshold=threshold, shares=shares, reply=reply)
+        chosen = tuple(self._chosen(node_id, examiner.policy) for node_id in done.chosen)
         refused = tuple((short(node.node_id), node.codes) for node in done.refused)
+        names = {short(node.node_id): self._known_as(node.node_id, examiner.policy) for node in done.refused}
         sent = (done.sent,) if done.sent is not None else ()
-        return Approved(order_id, done.threshold, chosen, refused, self.accepted(order_id) if wait else 0, sent)
+        accepted = self.accepted(order_id) if wait else 0
+        return Approved(order_id, done.threshold, chosen, refused, accepted, sent, names)
 
-    def _chosen(self, node_id: bytes) -> ChosenNode:
+    def _chosen(self, node_id: bytes, policy: Policy) -> ChosenNode:
         node = self.chain.node(node_id)
-        return ChosenNode(node_id, short(node_id), node.operator, VENDOR_NAMES[node.current.vendor])
+        vendor = VENDOR_NAMES[node.current.vendor]
+        return ChosenNode(node_id, short(node_id), node.operator, vendor, self._known_as(node_id, policy))
+
+    def _known_as(self, node_id: bytes, policy: Policy) -> str:
+        """What the policy calls the node's operator; empty for one that it does not name."""
+        return policy.operators.get(address_bytes(self.chain.node(node_id).operator), "")
 
     def accepted(self, order_id: bytes) -> int:
         """How many nodes opened their share; they look at a finalized block, so this waits a little for all of them."""
@@ -165,7 +173,8 @@ class Provider(Session):
     ) -> Resealed:
         """Give lost shares to their nodes' new keys. Nothing lost: an empty result."""
         try:
-            done = reseal_story.reseal(self.desk, order_id, self._examiner(policy), slots)
+            examiner = self._examiner(policy)
+            done = reseal_story.reseal(self.desk, order_id, examiner, slots)
         except InputError as error:
             if error.code == "trade.nothing-lost":
                 return Resealed(order_id, (), (), ())
@@ -173,7 +182,8 @@ class Provider(Session):
         approval = self.chain.order(order_id).approval
         held = approval.slots if approval is not None else ()
         failed = tuple((short(node.node_id), node.codes) for node in done.failed)
-        return Resealed(order_id, tuple((slot, held[slot].node_id) for slot in done.slots), failed, done.sent)
+        names = {short(slot.node_id): self._known_as(slot.node_id, examiner.policy) for slot in held}
+        return Resealed(order_id, tuple((slot, held[slot].node_id) for slot in done.slots), failed, done.sent, names)
 
     def revoke(self, order_id: bytes) -> Revoked:
         """Stop serving an order, and record which nodes say that their key is gone."""
@@ -199,14 +209,3 @@ class Provider(Session):
     ) -> Sent:
         """Change price, terms or periods for future requests."""
         return set_offer(self.desk, asset_id, price_wei=price_wei, terms=terms, periods=periods)
-
-    def change_account(self, *, payee: str | None = None, recovery: str | None = None) -> Changed:
-        """Change who is paid or who can recover the account."""
-        before = self.chain.profile(self.address)
-        if before is None:
-            raise InputError("client.no-profile", "this account has no profile yet", hint="publish something first")
-        wanted = (payee or before.payee, recovery or before.recovery)
-        sent = self.desk.account.set_profile(before.document_digest, *wanted)
-        after = self.chain.profile(self.address, At.HEAD)
-        at_once = after is not None and (after.payee, after.recovery) == wanted
-        return Changed(*wanted, 0 if at_once else sent.block.timestamp + 7 * 86_400, sent)

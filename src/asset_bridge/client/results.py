@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from asset_bridge.chain.records import Asset, Sent
+from asset_bridge.chain.records import Asset, ProviderAccount, Sent
 from asset_bridge.trade.documents.description import Description
 
 
@@ -33,17 +33,18 @@ class Requested:
 
 @dataclass(frozen=True, slots=True)
 class ChosenNode:
-    """A TEE node that holds a share."""
+    """A TEE node that holds a share; `known_as` is what the policy calls its operator."""
 
     node_id: bytes
     name: str
     operator: str
     tee: str
+    known_as: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Approved:
-    """An approval: who holds a share, who was refused by name and why, how many opened theirs."""
+    """An approval: who holds a share, who was refused and why, how many opened theirs; `names` says what the policy calls a refused one."""
 
     order_id: bytes
     threshold: int
@@ -51,6 +52,7 @@ class Approved:
     refused: tuple[tuple[str, tuple[str, ...]], ...]
     accepted: int
     sent: tuple[Sent, ...]
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +107,13 @@ class Revoked:
 
 @dataclass(frozen=True, slots=True)
 class Resealed:
-    """Slots that live again as (slot, node id), and nodes that failed as (name, code)."""
+    """Slots that live again as (slot, node id), nodes that failed as (short id, codes), and what the policy calls each."""
 
     order_id: bytes
     slots: tuple[tuple[int, bytes], ...]
     failed: tuple[tuple[str, tuple[str, ...]], ...]
     sent: tuple[Sent, ...]
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,13 +124,12 @@ class Claimed:
     amount_wei: int
     payee: str
     sent: tuple[Sent, ...]
+    unsettled: tuple[tuple[bytes, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """Who is paid and who can recover the account; `effective_at` 0: at once."""
+    """An account after a change was proposed, cancelled or applied."""
 
-    payee: str
-    recovery: str
-    effective_at: int
+    account: ProviderAccount
     sent: Sent

@@ -10,17 +10,17 @@ import contextlib
 import os
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from asset_bridge.chain.account import RpcAccount
 from asset_bridge.chain.adapter import RpcChain
-from asset_bridge.chain.keys import AccountKey
-from asset_bridge.chain.records import ZERO_ADDRESS, Asset, Node, NodeKind, Sent
+from asset_bridge.chain.keys import AccountKey, address_bytes, checksum_address
+from asset_bridge.chain.records import ZERO_ADDRESS, AccountChange, Asset, Node, NodeKind, ProviderAccount, Sent
 from asset_bridge.client.peers import LightNodes, reachable, storage_sources, unpin_everywhere
-from asset_bridge.client.results import CatalogEntry, Claimed
+from asset_bridge.client.results import CatalogEntry, Changed, Claimed
 from asset_bridge.errors import BridgeError, InputError
 from asset_bridge.ipfs.gateway import Gateway
 from asset_bridge.ipfs.multi import MultiSource
@@ -192,7 +192,10 @@ class Session:
         return now.who == now.role
 
     def wait_for_change(self, order_id: bytes | None = None) -> None:
-        """Wait until the order, or anything of this account, changed; at most CHANGE_SECONDS."""
+        """Wait until the order, or anything of this account, may have changed; at most about CHANGE_SECONDS.
+
+        A light node's event stream tells at once; where none answers, the chain is asked each second.
+        """
 
         def look() -> object:
             if order_id is not None:
@@ -200,11 +203,67 @@ class Session:
             waiting = self.chain.orders(provider=self.address), self.chain.orders(consumer=self.address)
             return [[(order.order_id, order.state) for order in orders] for orders in waiting]
 
-        before = look()
-        for _ in range(int(CHANGE_SECONDS / PAUSE_SECONDS)):
+        def concerns(event: Mapping[str, object]) -> bool:
+            args = event.get("args")
+            values = list(args.values()) if isinstance(args, dict) else []
+            mine = f"0x{order_id.hex()}" if order_id is not None else self.address
+            return any(isinstance(value, str) and value.lower() == mine.lower() for value in values)
+
+        ends_at = time.monotonic() + CHANGE_SECONDS
+        after_block, before = self.chain.block().number, look()
+        if self._peers.light.follow_until(after_block, concerns, CHANGE_SECONDS):
+            return
+        while time.monotonic() < ends_at and look() == before:
             self.desk.pause()
-            if look() != before:
-                return
+
+    # the account
+
+    def account(self, provider: str | None = None) -> ProviderAccount:
+        """Who acts for this account (or `provider`), who is paid, who can recover it, and the change that waits."""
+        return self.chain.provider_account(provider or self.address)
+
+    def propose_change(
+        self, *, payee: str | None = None, recovery: str | None = None, provider: str | None = None
+    ) -> Changed:
+        """Ask for another payee or recovery account; it applies after the ledger's delay (7 days) with `apply_change`."""
+        before = self._account_with_profile(provider)
+        wanted = checksum_address(address_bytes(payee or before.payee))
+        rescue = checksum_address(address_bytes(recovery or before.recovery))
+        sent = self.desk.account.propose_change(before.provider, before.owner, wanted, rescue)
+        return Changed(self.account(provider), sent)
+
+    def cancel_change(self, provider: str | None = None) -> Changed:
+        """Drop the change that waits, as the owner or the recovery account."""
+        sent = self.desk.account.cancel_change(self._waiting(provider)[0].provider)
+        return Changed(self.account(provider), sent)
+
+    def apply_change(self, provider: str | None = None) -> Changed:
+        """Make the change that waits take effect. Raises InputError(trade.too-early)."""
+        before, change = self._waiting(provider)
+        now_at = self.chain.block().timestamp
+        if now_at < change.applies_at:
+            raise InputError(
+                "trade.too-early",
+                f"the change applies in {change.applies_at - now_at} seconds, not before",
+                hint="asset-bridge account shows when; until then it can be cancelled",
+            )
+        return Changed(self.account(provider), self.desk.account.apply_change(before.provider, change))
+
+    def _account_with_profile(self, provider: str | None) -> ProviderAccount:
+        address = provider or self.address
+        if self.chain.profile(address) is None:
+            raise InputError(
+                "client.no-profile",
+                f"the account {address} has no profile yet, so it has no payee or recovery account to change",
+                hint="publish something first; the first publish makes the profile",
+            )
+        return self.account(provider)
+
+    def _waiting(self, provider: str | None) -> tuple[ProviderAccount, AccountChange]:
+        found = self.account(provider)
+        if found.change is None:
+            raise InputError("client.no-change", "no change of this account waits", hint="asset-bridge account")
+        return found, found.change
 
     # verbs of both sides
 
@@ -213,7 +272,7 @@ class Session:
         done = claim_story.claim(self.desk, token, order_id)
         profile = self.chain.profile(self.address)
         payee = profile.payee if profile is not None else self.address
-        return Claimed(done.settled, done.amount_wei, payee, done.sent)
+        return Claimed(done.settled, done.amount_wei, payee, done.sent, done.unsettled)
 
     def agreement(self, order_id: bytes) -> str:
         """This side's signature under a refund, for the other side."""

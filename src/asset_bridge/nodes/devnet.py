@@ -195,6 +195,7 @@ class Devnet:
             minimum_periods=PERIODS,
             margin_seconds=2,
             grace_seconds=5,
+            change_seconds=30,
             measurements=((int(Vendor.SIMULATED), report.measurement_id(report.measurement_of(LISTED))),),
         )
         deployment = deploy(self._chain.rpc_url, deployer, config)

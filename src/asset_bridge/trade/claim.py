@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from asset_bridge.chain.records import OrderState, Sent
+from asset_bridge.chain.records import Order, OrderState, Sent
 from asset_bridge.errors import BridgeError, InputError
-from asset_bridge.trade.desk import Desk
+from asset_bridge.trade.desk import Desk, wrong_state
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,11 @@ def claim(desk: Desk, token: str, order_id: bytes | None = None) -> Claimed:
 
     Raises:
         InputError(trade.nothing-to-claim): nothing is owed.
+        InputError(trade.too-early, trade.state): `order_id` cannot be settled (yet).
     """
     now_at = desk.reader.block().timestamp
+    if order_id is not None:
+        _require_due(desk.reader.order(order_id), now_at)
     sent: list[Sent] = []
     settled: list[bytes] = []
     unsettled: list[tuple[bytes, str]] = []
@@ -47,3 +50,18 @@ def claim(desk: Desk, token: str, order_id: bytes | None = None) -> Claimed:
         )
     sent.append(desk.account.claim(token))
     return Claimed(tuple(settled), amount_wei, tuple(sent), tuple(unsettled))
+
+
+def _require_due(order: Order, now_at: int) -> None:
+    """An order that was named must be settled, or due."""
+    if order.state in (OrderState.SETTLED, OrderState.REFUNDED):
+        return
+    if order.state is not OrderState.DELIVERED:
+        raise wrong_state(order, OrderState.DELIVERED, OrderState.SETTLED)
+    if now_at < order.windows_end:
+        raise InputError(
+            "trade.too-early",
+            f"the consumer's window to object ends in {order.windows_end - now_at} seconds",
+            hint="wait, or ask the consumer to accept",
+            actor="consumer",
+        )

@@ -44,7 +44,7 @@ def fetch(desk: Desk, order_id: bytes, output: Path, bodies_folder: Path) -> Fet
         TamperedError: the layer and the actor are in the message; no output is left.
         UnavailableError: a peer is down; run it again, what is here is kept.
     """
-    if os.path.lexists(output) and not (output.is_dir() and not any(output.iterdir())):
+    if os.path.lexists(output):
         raise exists(output)
     fragments = Fragments.load(desk, order_id)
     failed: tuple[NodeFailure, ...] = ()

@@ -20,7 +20,7 @@ from asset_bridge.trade.check_asset import check_order_id, checked_asset
 from asset_bridge.trade.desk import Desk
 from asset_bridge.trade.documents.description import Description
 from asset_bridge.trade.documents.form import Attachment, Form, decode_form
-from asset_bridge.trade.documents.template import application_problem
+from asset_bridge.trade.documents.template import DEFAULT_TEMPLATE, application_problem
 from asset_bridge.trade.profile import own_form_key
 
 
@@ -33,6 +33,7 @@ class InboxItem:
     application: dict[str, Any] | None = field(repr=False)
     attachments: tuple[Attachment, ...] = field(repr=False)
     problem: str = ""
+    template: dict[str, Any] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +60,10 @@ def _item(desk: Desk, key: FormSecretKey, order: Order) -> InboxItem:
         checked = read_form(desk, key, order)
     except BridgeError as error:
         return InboxItem(order, "", None, (), error.message)
-    problem = application_problem(checked.form.application, checked.description.template)
-    return InboxItem(order, checked.description.title, checked.form.application, checked.form.attachments, problem)
+    form, template = checked.form, checked.description.template
+    problem = application_problem(form.application, template)
+    shape = template or DEFAULT_TEMPLATE
+    return InboxItem(order, checked.description.title, form.application, form.attachments, problem, shape)
 
 
 def read_form(desk: Desk, key: FormSecretKey, order: Order, at: At = At.HEAD) -> CheckedForm:

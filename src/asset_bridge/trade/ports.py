@@ -216,6 +216,10 @@ class LightNode(BlockSource, BlockSink, Protocol):
 
     def catalog(self) -> list[bytes]: ...
     def events(self, after_block: int) -> Iterator[dict[str, object]]: ...
+    def follow(self, after_block: int, *, seconds: float) -> Iterator[dict[str, object]]:
+        """Events after a block as they happen; UnavailableError when nothing came for `seconds`."""
+        ...
+
     def reencrypt(
         self, order_id: bytes, fetch: FetchSignature
     ) -> list[tuple[bytes, bytes, DeliveryReceipt, tuple[Ack, ...]]]:

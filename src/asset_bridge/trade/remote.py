@@ -158,7 +158,11 @@ class RemoteLight:
                 hint="Use another light node.",
                 actor=self.name,
             )
+        if progress is not None:
+            progress("store and read back", 0, length)
         self._peer.post(f"{path}/finish", {}, idempotent=True)
+        if progress is not None:
+            progress("store and read back", length, length)
 
     def storage_receipt(self, body_digest: bytes, length: int) -> StorageReceipt:
         """See ports.BlockSink."""
@@ -194,9 +198,13 @@ class RemoteLight:
             following = answer.get("next_after_block")
             after = following if isinstance(following, int) and following > after else None
 
-    def follow(self, after_block: int) -> Iterator[dict[str, object]]:
-        """Events as they happen, until the connection ends."""
-        for line in self._peer.lines("/v1/events", {"after_block": after_block}):
+    def follow(self, after_block: int, *, seconds: float = 60.0) -> Iterator[dict[str, object]]:
+        """Events as they happen, until the connection ends.
+
+        Raises:
+            UnavailableError(transport.down): nothing at all came for `seconds`.
+        """
+        for line in self._peer.lines("/v1/events", {"after_block": after_block}, idle_seconds=max(seconds, 0.1)):
             if line.startswith("data: "):
                 event = _checked(self._peer, partial(_event, line))
                 yield event

@@ -64,8 +64,8 @@ def status_of(
         detail = f"{detail} {shares - len(lost)} of {shares} shares live.".strip()
         if role == PROVIDER:
             verb = "reseal"
-    name = f"0x{order.order_id.hex()}"
-    suffix = " -o DIR" if verb == "fetch" else ""
+    name = f"0x{order.order_id.hex()[:12]}"  # enough to be the only one; commands take any unambiguous start
+    suffix = " -o FOLDER" if verb in ("fetch", "open") else ""
     command = verb if verb in ("claim", "catalog") else f"{verb} {name}{suffix}"
     return Status(
         order_id=order.order_id,

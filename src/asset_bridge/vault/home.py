@@ -294,9 +294,7 @@ class Home:
         """A sentence for `status` when something is newer than the last backup; `newest_at` 0: nothing yet."""
         last = self.last_backup_at
         if last is None:
-            return (
-                "There is no backup of this home: without one a lost disk loses every asset. Run: asset-bridge backup"
-            )
+            return "there is no backup of this home: without one a lost disk loses every asset and order"
         if newest_at > last:
-            return "The last backup is older than the newest asset or order. Run: asset-bridge backup"
+            return "the last backup is older than the newest asset or order"
         return None
