@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv/bin
 
-.PHONY: help setup demo test check format lock clean
+.PHONY: help setup demo test check bench mutants format lock clean
 
 help:
 	@echo "make demo                  the whole trade on synthetic health data, on this machine"
@@ -10,6 +10,8 @@ help:
 	@echo "make test                  all tests at quick depth (at most 15 minutes on 2 cores)"
 	@echo "make test ROOM=tests/unit/sealing DEPTH=deep    one room, with the large counts"
 	@echo "make check                 style, types, layers, frozen formats, true docs (under a minute)"
+	@echo "make bench                 speed beside the peers, as ratios (make bench ROOM=seal_speed for one)"
+	@echo "make mutants ROOM=src/asset_bridge/sealing     does a test fail for each changed operator?"
 	@echo "make setup                 only .venv and the development chain"
 	@echo "make format                lay out the Python files"
 	@echo "make lock                  write requirements.lock anew"
@@ -25,6 +27,12 @@ test: setup
 
 check: setup
 	@$(VENV)/python tools/check.py
+
+bench: setup
+	@PATH="$(CURDIR)/$(VENV):$$PATH" $(VENV)/python benchmarks/run.py $(ROOM)
+
+mutants: setup
+	@$(VENV)/python tools/mutants.py $(ROOM)
 
 format: setup
 	@$(VENV)/ruff format . && $(VENV)/ruff check --fix .

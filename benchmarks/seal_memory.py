@@ -1,0 +1,63 @@
+"""Peak memory and throughput of sealing and opening from 100 MB to 10 GB, each in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.common import ROOT, Row, memory_folder, sparse_file
+
+SIZES = (100_000_000, 1_000_000_000, 10_000_000_000)
+LIMIT_MB = 150
+
+
+def child(task: str, *paths: str) -> None:
+    """In the process: do it, and say seconds and peak memory."""
+    import resource
+
+    from benchmarks.common import once
+    from benchmarks.open_speed import open_file
+    from benchmarks.seal_speed import seal
+
+    act = {"seal": seal, "open": open_file}[task]
+    took = once(lambda: act(*map(Path, paths)))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    print(json.dumps([took.seconds, peak]))
+
+
+def measured(task: str, rounds: int, *paths: Path) -> tuple[float, int]:
+    """Best seconds and highest peak."""
+    command = [sys.executable, "-m", "benchmarks.seal_memory", task, *map(str, paths)]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
+    found = [
+        json.loads(subprocess.run(command, cwd=ROOT, env=env, check=True, capture_output=True).stdout)
+        for _ in range(rounds)
+    ]
+    return min(seconds for seconds, _ in found), max(peak for _, peak in found)
+
+
+def rows(rounds: int = 3, sizes: tuple[int, ...] = SIZES) -> Iterator[Row]:
+    """The table. The input is sparse: it is read as zeros and takes no room."""
+    for task in ("seal", "open"):
+        rates: list[float] = []
+        for size_bytes in sizes:
+            with memory_folder(size_bytes + (size_bytes if task == "open" else 0)) as folder:
+                source, out = sparse_file(folder / "source", size_bytes), folder / "sealed"
+                if task == "open":
+                    measured("seal", 1, source, out)
+                    source, out = out, folder / "opened"
+                seconds, peak = measured(task, rounds if size_bytes < 5e9 else 1, source, out)
+            rates.append(size_bytes / seconds / 1e9)
+            shown, megabytes = f"{rates[-1]:.2f} GB/s", peak / 1e6
+            label = f"{task} {size_bytes / 1e6:,.0f} MB, peak memory in MB"
+            yield Row(label, shown, "", megabytes, f"< {LIMIT_MB}", megabytes < LIMIT_MB)
+        flat = min(rates) / max(rates)
+        yield Row(f"{task}: slowest rate of the sizes against the fastest", "", "", flat, "flat")
+
+
+if __name__ == "__main__":
+    child(*sys.argv[1:])
