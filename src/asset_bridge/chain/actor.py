@@ -19,6 +19,7 @@ from asset_bridge.chain.keys import AccountKey, address_bytes
 from asset_bridge.chain.messages import Domain, to_compact
 from asset_bridge.chain.packing import EpochArgs, KeyParts, address_account, uint
 from asset_bridge.chain.reader import Reader
+from asset_bridge.chain.reasons import refused
 from asset_bridge.chain.records import (
     ZERO32,
     ZERO_ADDRESS,
@@ -196,6 +197,8 @@ class Actor(ABC):
     def record_delivery(self, order_id: bytes, fetch: FetchSignature, receipts: Iterable[DeliveryReceipt]) -> Sent:
         """Record t receipts of one generation; this account is credited the recorder's fee."""
         facts, given = self._reader.facts(order_id), sorted(receipts, key=lambda r: r.slot)
+        if facts.delivery:
+            raise refused("exchange: wrong state")  # the contract could not even take the longer preimage
         table = facts.table_of(fetch.generation)
         packed, old_rows = b"", b""
         for r in given:
