@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 
 from asset_bridge.errors import BridgeError
@@ -17,13 +16,15 @@ SMALL = FloeParameters(64)
 KEY, LISTER = b"k" * 32, b"l" * 20
 
 
-def seal(contents: list[bytes], rand: random.Random, padding: Padding) -> tuple[bytes, bytes]:
+def seal(
+    contents: list[bytes], rand: random.Random, padding: Padding, key: bytes = KEY, lister: bytes = LISTER
+) -> tuple[bytes, bytes]:
     """Header and body."""
     index = Index.of(Kind.FOLDER, [MemberSpec(f"{n:03}", len(data)) for n, data in enumerate(contents)])
     sealer = Sealer(
-        file_key=KEY,
+        file_key=key,
         container_id=rand.randbytes(16),
-        lister=LISTER,
+        lister=lister,
         index=index,
         randbytes=rand.randbytes,
         padding=padding,
@@ -88,29 +89,63 @@ def test_every_other_length_is_refused() -> None:
         assert not accepted(header, body + body[:more])
 
 
+def manipulated(rand: random.Random, files: list[tuple[bytes, bytes]]) -> tuple[bytes, bytes]:
+    """One of the files after one act of a stranger who has them all, and keys to none."""
+    header, body = rand.choice(files)
+    other_header, other = rand.choice(files)
+    segments = [body[at : at + 64] for at in range(0, len(body), 64)]
+    others = [other[at : at + 64] for at in range(0, len(other), 64)]
+    i, j, k = rand.randrange(len(segments)), rand.randrange(len(segments)), rand.randrange(len(others))
+    act = rand.randrange(11)
+    if act == 0:  # a bit of the body
+        at = rand.randrange(len(body) * 8)
+        return header, body[: at // 8] + bytes((body[at // 8] ^ 1 << at % 8,)) + body[at // 8 + 1 :]
+    if act == 1:  # a bit of the header
+        at = rand.randrange(128 * 8)
+        return header[: at // 8] + bytes((header[at // 8] ^ 1 << at % 8,)) + header[at // 8 + 1 :], body
+    if act == 2:  # truncation
+        return header, body[: rand.randrange(len(body))]
+    if act == 3:  # extension: random, or by what is at hand
+        return header, body + rand.choice([rand.randbytes(rand.randrange(1, 130)), others[k], other, body])
+    if act == 4:  # a swap
+        segments[i], segments[j] = segments[j], segments[i]
+    elif act == 5:  # a doubling
+        segments.insert(i, segments[j])
+    elif act == 6:  # a loss
+        del segments[i]
+    elif act == 7:  # a splice of a segment, at any place
+        segments[i] = others[k]
+    elif act == 8:  # a splice of a tail
+        segments[i:] = others[k:]
+    elif act == 9:  # bytes put in
+        at = rand.randrange(len(segments[i]))
+        segments[i] = segments[i][:at] + rand.randbytes(rand.randrange(1, 9)) + segments[i][at:]
+    else:  # a header of another record, or parts of it
+        begin, end = sorted((rand.randrange(129), rand.randrange(129)))
+        return header[:begin] + other_header[begin:end] + header[end:], body
+    return header, b"".join(segments)
+
+
 def test_random_manipulations_are_refused() -> None:
-    """Swaps, doublings, losses, splices and changed runs of bytes: by segment and by byte."""
+    """Flips, truncations, extensions, swaps, doublings, losses, splices between files and records: none is accepted."""
     rand = random.Random(14)
-    bodies = [seal([rand.randbytes(200)], rand, Padding.NONE) for _ in range(3)]
-    originals = {hashlib.sha256(header + body).digest() for header, body in bodies}
+    padding = [Padding.NONE, Padding.PADME]
+    files = [seal([rand.randbytes(rand.randrange(300))], rand, rand.choice(padding)) for _ in range(6)]
+    files += [seal([rand.randbytes(100)], rand, Padding.NONE, key=b"K" * 32, lister=b"L" * 20) for _ in range(2)]
+    same = 0
     for _ in range(depth("sealing-manipulations")):
-        header, body = bodies[0]
-        segments = [body[at : at + 64] for at in range(0, len(body), 64)]
-        i, j = rand.randrange(len(segments)), rand.randrange(len(segments))
-        act = rand.randrange(6)
-        if act == 0:
-            segments[i], segments[j] = segments[j], segments[i]
-        elif act == 1:
-            segments.insert(i, segments[j])
-        elif act == 2:
-            del segments[i]
-        elif act == 3:
-            segments[i] = rand.choice(bodies[1:])[1][i * 64 : i * 64 + 64]
-        elif act == 4:
-            at = rand.randrange(len(segments[i]))
-            segments[i] = segments[i][:at] + rand.randbytes(rand.randrange(1, 9)) + segments[i][at:]
+        changed = manipulated(rand, files)
+        if changed in files:
+            same += 1
         else:
-            at = rand.randrange(128)
-            header = header[:at] + rand.choice(bodies[1:])[0][at:]
-        changed = b"".join(segments)
-        assert hashlib.sha256(header + changed).digest() in originals or not accepted(header, changed)
+            assert not accepted(*changed)
+    assert same < depth("sealing-manipulations") // 10
+
+
+def test_a_body_is_bound_to_its_record() -> None:
+    """Header and body of one record under another's account or key open nothing."""
+    rand = random.Random(15)
+    header, body = seal([b"content"], rand, Padding.NONE)
+    assert accepted(header, body)
+    assert not accepted(*seal([b"content"], rand, Padding.NONE, lister=b"L" * 20))
+    assert not accepted(*seal([b"content"], rand, Padding.NONE, key=b"K" * 32))
