@@ -44,7 +44,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "revoke": ("revoke_cmd", "revoke"),
     "reseal": ("revoke_cmd", "reseal"),
     "retire": ("revoke_cmd", "retire"),
-    "agent": ("agent_cmd", "agent"),
     "evidence": ("evidence_cmd", "evidence"),
     "policy": ("policy_cmd", "policy"),
     "node": ("node_cmd", "node"),
@@ -56,7 +55,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 GROUPS = (
     ("Start", ("init", "backup", "restore", "account", "balance", "doctor")),
-    ("Provider", ("publish", "assets", "inbox", "approve", "deny", "claim", "revoke", "reseal", "retire", "policy", "evidence")),
+    ("Provider", ("publish", "assets", "inbox", "approve", "deny", "claim", "revoke", "reseal", "retire")),
+    ("Trust", ("policy", "evidence")),
     ("Consumer", ("catalog", "request", "pay", "fetch", "open", "accept", "refund", "cancel", "status")),
     ("Operator", ("node", "deploy", "devnet", "demo")),
 )

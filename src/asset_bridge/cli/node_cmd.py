@@ -9,10 +9,13 @@ from pathlib import Path
 
 import click
 
+from asset_bridge.attestation.appraise import Accepted, Appraisal
+from asset_bridge.attestation.refusal import EXPLAINED
 from asset_bridge.chain.records import Node, NodeKind
 from asset_bridge.cli.app import App, common, examples
-from asset_bridge.cli.output import amount, ask, moment, remaining, short, table
+from asset_bridge.cli.output import amount, ask, jsonable, moment, remaining, short, table
 from asset_bridge.cli.session import consumer, cost_lines, pick, provider, wei_of, yes_option
+from asset_bridge.client.examine import verdicts
 from asset_bridge.errors import BridgeError, RefusedError
 from asset_bridge.nodes.node_file import FILE_NAME, NodeFile
 from asset_bridge.nodes.run import renew_node, run_node
@@ -87,13 +90,19 @@ def start(
     run_node(file, app.passphrase)
 
 
-@node.command("list", epilog=examples("asset-bridge node list", "asset-bridge node list tee --json"))
+@node.command(
+    "list", epilog=examples("asset-bridge node list", "asset-bridge node list tee --policy policy.toml --json")
+)
 @click.argument("kind", type=kind_choice, required=False)
+@click.option(
+    "--policy", type=click.Path(path_type=Path, exists=True), help="Which TEE nodes you trust [HOME/policy.toml]."
+)
 @common
-def ls(app: App, *, kind: str | None) -> None:
-    """List the registered nodes."""
+def ls(app: App, *, kind: str | None, policy: Path | None) -> None:
+    """List the registered nodes; `list tee` also challenges each TEE node and says what your policy thinks of it."""
     with consumer(app, acting=False) as session:
         found = [one for one in session.nodes() if kind in (None, KIND_NAMES[one.kind])]
+        judged = verdicts(session.desk, session.home, policy) if kind == "tee" else {}
         now = int(time.time())
         rows = [
             (
@@ -103,11 +112,32 @@ def ls(app: App, *, kind: str | None) -> None:
                 _tee(one),
                 "live" if one.live else "not live",
                 remaining(one.current.expires_at - now),
+                *((_verdict(judged.get(one.node_id)),) if judged else ()),
             )
             for one in found
         ]
-        lines = table(rows, ("NODE", "KIND", "OPERATOR", "TEE", "REGISTRY", "EXPIRES IN")) if rows else ["no nodes"]
-        app.result(found, lines, next_command=app.command("node status NODE"))
+        heads = ("NODE", "KIND", "OPERATOR", "TEE", "REGISTRY", "EXPIRES IN", *(("VERDICT",) if judged else ()))
+        lines = table(rows, heads) if rows else ["no nodes"]
+        lines += [f"{short(one.node_id)}  {line}" for one in found for line in _reasons(judged.get(one.node_id))]
+        if kind == "tee" and not judged:
+            lines.append("no policy names anybody, so no node was asked for evidence: give --policy FILE")
+        data = [
+            {**jsonable(one), "verdict": _verdict(judged.get(one.node_id)), "reasons": _codes(judged.get(one.node_id))}
+            for one in found
+        ]
+        app.result(data if kind == "tee" else found, lines, next_command=app.command("node status NODE"))
+
+
+def _verdict(found: Appraisal | None) -> str:
+    return "not asked" if found is None else "accepted" if isinstance(found, Accepted) else "refused"
+
+
+def _codes(found: Appraisal | None) -> list[str]:
+    return [] if found is None else [code.value for code in found.codes]
+
+
+def _reasons(found: Appraisal | None) -> list[str]:
+    return [f"{EXPLAINED[code]} [{code.value}]" for code in found.codes] if found is not None else []
 
 
 @node.command("status", epilog=examples("asset-bridge node status 0x9a8b7c6d5e4f"))

@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from asset_bridge.attestation.policy import Policy
-from asset_bridge.attestation.verify import NO_COLLATERAL
 from asset_bridge.chain.keys import address_bytes
 from asset_bridge.chain.records import ZERO32, ZERO_ADDRESS, Offer, Order, OrderState, Periods, Sent
+from asset_bridge.client.examine import examiner_of
 from asset_bridge.client.results import Approved, ChosenNode, Resealed, Revoked
 from asset_bridge.client.session import Session
-from asset_bridge.client.verifiers import load_policy, verifiers_for
 from asset_bridge.errors import InputError
 from asset_bridge.trade import answer
 from asset_bridge.trade import approve as approve_story
@@ -115,9 +114,7 @@ class Provider(Session):
         ]
 
     def _examiner(self, policy: Policy | Path | str | None) -> Examiner:
-        chosen = load_policy(self.home, policy)
-        desk = self.desk
-        return Examiner(desk.reader, chosen, verifiers_for(chosen), NO_COLLATERAL, desk.randbytes, desk.clock)
+        return examiner_of(self.desk, self.home, policy)
 
     def approve(
         self,

@@ -9,9 +9,12 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
 from asset_bridge.attestation.policy import NOBODY, Policy
 from asset_bridge.attestation.policy_file import parse
-from asset_bridge.attestation.verifiers import hardware
+from asset_bridge.attestation.verifiers import hardware, tpm
 from asset_bridge.attestation.verify import VerifierSet
 from asset_bridge.errors import InputError, UnavailableError
 from asset_bridge.vault.home import Home
@@ -51,4 +54,6 @@ def verifiers_for(policy: Policy) -> VerifierSet:
             hint="pip install asset-bridge-simulator, or use a policy for hardware",
             actor="you",
         ) from None
-    return hardware().plus(simulator.SimVerifier(policy.simulated_root))
+    simulated = x509.load_pem_x509_certificate(policy.simulated_root).public_bytes(Encoding.DER)
+    test_tpm = tpm(simulated_roots=[simulated])  # a software TPM under the same root is simulated too
+    return hardware().plus(simulator.SimVerifier(policy.simulated_root)).plus(test_tpm)
