@@ -15,7 +15,7 @@ from asset_bridge.errors import RefusedError
 
 ERROR_STRING = bytes.fromhex("08c379a0")  # Error(string)
 _PREFIXES = {"registry": "registry", "ledger": "ledger", "exchange": "exchange", "verifier": "verifier"}
-_REASON = re.compile(r"(?P<contract>[a-z_]+): (?P<reason>[a-z0-9][a-z0-9 '/,()-]{0,90})")
+_REASON = re.compile(r"(?P<contract>[a-z_]+): (?P<reason>[a-z0-9][a-z0-9 '_/,()-]{0,90})")
 
 
 def reason_of(data: bytes) -> str:

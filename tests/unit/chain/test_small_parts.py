@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import sqlite3
 from pathlib import Path
 
@@ -44,6 +46,32 @@ def test_text_that_no_contract_gives_is_not_shown(reason: str) -> None:
     error = refused(reason)
     assert error.code == "chain.reverted"
     assert not reason or reason not in error.message
+
+
+def test_every_reason_of_the_specification_has_a_code_of_its_own() -> None:
+    page = (Path(__file__).parents[3] / "spec" / "contracts.md").read_text().split("## 10. Refusals")[1]
+    reasons = re.findall(r"^\| `([a-z]+: [^`]+)` \|", page, re.MULTILINE)
+    codes = {refused(reason).code for reason in reasons}
+    assert len(reasons) > 60
+    assert len(codes) == len(reasons)
+    assert "chain.reverted" not in codes
+
+
+def test_the_twin_gives_no_reason_that_the_specification_lacks() -> None:
+    page = (Path(__file__).parents[3] / "spec" / "contracts.md").read_text().split("## 10. Refusals")[1]
+    reasons = {r.split(": ", 1)[1] for r in re.findall(r"^\| `([a-z]+: [^`]+)` \|", page, re.MULTILINE)}
+    said: set[str] = set()
+    for path in (Path(__file__).parents[3] / "src" / "asset_bridge" / "chain" / "twin").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and node.func.attr in ("check", "fail")
+            ):
+                texts = [a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
+                said |= set(texts[:1])
+    assert len(said) > 50
+    assert sorted(said - reasons) == []
 
 
 def test_only_an_error_string_has_a_reason() -> None:
