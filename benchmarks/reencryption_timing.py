@@ -1,11 +1,12 @@
 """Does the time of a secret-bearing operation depend on its secret? Welch's t-test, one secret held fixed against fresh random ones.
 
-The method of dudect (Reparaz, Balasch, Verbauwhede, "Dude, is my code constant time?", 2017): the two classes take turns in random order, the slow
-tail is cut at several quantiles (interruptions, not secrets, make it), and the largest |t| of all cuts counts. |t| above 4.5 is evidence of a leak; below
-it the study found none at this number of measurements, which is no proof. The fixed secrets are extreme ones too (few bits, many bits).
-The variable-time multiplication, given the same secrets, is measured as a control: there the study must find the leak, or it is blind.
+The method of dudect (Reparaz, Balasch, Verbauwhede, "Dude, is my code constant time?", 2017): the two classes take turns in
+random order, the slow tail is cut at several quantiles (interruptions, not secrets, make it), and the largest |t| of all cuts
+counts. |t| above 4.5 is evidence of a leak; below it the study found none at this number of measurements, which is no proof. The
+fixed secrets are extreme ones too (few bits, many bits). The variable-time multiplication, given the same secrets, is measured as
+a control: there the study must find the leak, or it is blind.
 
-Run: python -m benchmarks.reencryption_timing [MEASUREMENTS]
+Run: make bench ROOM=reencryption_timing; with more measurements: python -m benchmarks.reencryption_timing 20000
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from asset_bridge.keys import recovery, secp256k1
 from asset_bridge.keys.derivation import ShareRandomness
 from asset_bridge.keys.secp256k1 import Point, SecretScalar
 from asset_bridge.keys.signing import sign_digest
+from benchmarks.common import Row
 
 MEASUREMENTS = 4000
 LIMIT = 4.5
@@ -142,6 +144,33 @@ def results(measurements: int = MEASUREMENTS) -> tuple[list[Result], Result]:
     point = SecretScalar.from_wide(os.urandom(48)).public_key()
     studied = [worst(name, operation) for name, operation in operations().items()]
     return studied, worst("control: variable-time multiplication", control(point))
+
+
+def rows() -> list[Row]:
+    """For `make bench`: the largest |t| of each operation, beside the limit."""
+    studied, known = results()
+    made = [
+        Row(
+            f"timing: {r.name}, fixed secret: {r.fixed}",
+            f"|t| {abs(r.t):.1f}",
+            f"limit {LIMIT}",
+            abs(r.t) / LIMIT,
+            "below 1",
+            not r.leaks,
+        )
+        for r in studied
+    ]
+    return [
+        *made,
+        Row(
+            f"timing: {known.name}",
+            f"|t| {abs(known.t):.1f}",
+            f"limit {LIMIT}",
+            abs(known.t) / LIMIT,
+            "above 1",
+            known.leaks,
+        ),
+    ]
 
 
 def main(arguments: list[str]) -> int:

@@ -10,8 +10,8 @@ Does not promise: that Python erases a secret from memory, or that the interpret
 
 from __future__ import annotations
 
-import hashlib
 import hmac
+import itertools
 from typing import Any, NoReturn
 
 from coincurve._libsecp256k1 import ffi, lib
@@ -26,9 +26,14 @@ WIDE_BYTES = 48  # 384 bits mod n: bias below 2^-128
 
 _CTX = GLOBAL_CONTEXT.ctx
 _COMPRESSED, _UNCOMPRESSED = 258, 2  # SECP256K1_EC_COMPRESSED, SECP256K1_EC_UNCOMPRESSED (secp256k1.h)
+_INVERSES = itertools.count()  # of this process; it changes no result
 _ONE = (1).to_bytes(SCALAR_BYTES, "big")
 _TWO_256 = ((1 << 256) % ORDER).to_bytes(SCALAR_BYTES, "big")
-_new, _buffer = ffi.new, ffi.buffer
+_new, _buffer, _NULL = ffi.new, ffi.buffer, ffi.NULL
+_PUBKEY, _BYTES_32, _BYTES_64 = (
+    ffi.typeof(name) for name in ("secp256k1_pubkey *", "unsigned char[32]", "unsigned char[64]")
+)
+_COMPRESSED_TAGS = (b"\x02", b"\x03")
 
 
 @ffi.callback("int(unsigned char *, unsigned char *, unsigned char *, void *)")  # type: ignore[untyped-decorator]
@@ -39,14 +44,14 @@ def _raw_coordinates(out: Any, x: Any, y: Any, _data: Any) -> int:
 
 
 def _add_bytes(value: bytes, tweak: bytes) -> bytes:
-    out = _new("unsigned char[32]", value)
+    out = _new(_BYTES_32, value)
     if not lib.secp256k1_ec_seckey_tweak_add(_CTX, out, tweak):
         raise DefectError("keys.curve", "a sum of scalars is zero or an operand is out of range")
     return bytes(_buffer(out))
 
 
 def _multiply_bytes(value: bytes, tweak: bytes) -> bytes:
-    out = _new("unsigned char[32]", value)
+    out = _new(_BYTES_32, value)
     if not lib.secp256k1_ec_seckey_tweak_mul(_CTX, out, tweak):
         raise DefectError("keys.curve", "a product of scalars has an operand out of range")
     return bytes(_buffer(out))
@@ -55,16 +60,17 @@ def _multiply_bytes(value: bytes, tweak: bytes) -> bytes:
 class Point:
     """A point of the curve other than infinity. Public; equal when its 33 bytes are equal."""
 
-    __slots__ = ("_encoded", "_raw")
+    __slots__ = ("_coordinates", "_encoded", "_raw")
 
-    def __init__(self, raw: Any, encoded: bytes | None = None) -> None:
-        self._raw = raw
+    def __init__(self, raw: Any, encoded: bytes | None = None, coordinates: bytes = b"") -> None:
+        self._raw = raw  # None: made of `coordinates` when it is needed, since most points are only sent
         self._encoded = encoded
+        self._coordinates = coordinates
 
     @classmethod
     def from_bytes(cls, encoded: bytes) -> Point:
         """Parse the 33-byte compressed form; TamperedError(keys.point) for anything else."""
-        raw = _new("secp256k1_pubkey *")
+        raw = _new(_PUBKEY)
         if not isinstance(encoded, bytes) or len(encoded) != POINT_BYTES:
             raise TamperedError("keys.point", "a point must have exactly 33 bytes, compressed")
         if not lib.secp256k1_ec_pubkey_parse(_CTX, raw, encoded, POINT_BYTES):
@@ -83,12 +89,15 @@ class Point:
 
     def _serialize(self, length_bytes: int, flag: int) -> bytes:
         out = _new("unsigned char[]", length_bytes)
-        lib.secp256k1_ec_pubkey_serialize(_CTX, out, _new("size_t *", length_bytes), self._raw, flag)
+        lib.secp256k1_ec_pubkey_serialize(_CTX, out, _new("size_t *", length_bytes), self.raw, flag)
         return bytes(_buffer(out))
 
     @property
     def raw(self) -> Any:
         """The library's own struct; read-only, for this room."""
+        if self._raw is None:
+            self._raw = _new(_PUBKEY)
+            lib.secp256k1_ec_pubkey_parse(_CTX, self._raw, b"\x04" + self._coordinates, 65)
         return self._raw
 
     def __eq__(self, other: object) -> bool:
@@ -141,7 +150,7 @@ class SecretScalar:
 
     def public_key(self) -> Point:
         """secret · G."""
-        raw = _new("secp256k1_pubkey *")
+        raw = _new(_PUBKEY)
         lib.secp256k1_ec_pubkey_create(_CTX, raw, self._value)
         return Point(raw)
 
@@ -159,13 +168,11 @@ class SecretScalar:
 
 def shared_point(secret: SecretScalar, point: Point) -> Point:
     """secret · point, constant-time (ECDH without its hash)."""
-    out = _new("unsigned char[]", 65)
-    out[0] = 4
-    if not lib.secp256k1_ecdh(_CTX, out + 1, point.raw, secret.to_secret_bytes(), _raw_coordinates, ffi.NULL):
+    out = _new(_BYTES_64)
+    if not lib.secp256k1_ecdh(_CTX, out, point.raw, secret.to_secret_bytes(), _raw_coordinates, _NULL):
         raise DefectError("keys.curve", "the curve library refused a valid scalar")
-    raw = _new("secp256k1_pubkey *")
-    lib.secp256k1_ec_pubkey_parse(_CTX, raw, out, 65)
-    return Point(raw)
+    both = bytes(_buffer(out))
+    return Point(None, _COMPRESSED_TAGS[both[63] & 1] + both[:32], both)
 
 
 def secret_add(left: SecretScalar, right: SecretScalar) -> SecretScalar:
@@ -175,7 +182,7 @@ def secret_add(left: SecretScalar, right: SecretScalar) -> SecretScalar:
 
 def secret_subtract(left: SecretScalar, right: SecretScalar) -> SecretScalar:
     """left - right mod n; DefectError(keys.curve) if they are equal."""
-    negated = _new("unsigned char[32]", right.to_secret_bytes())
+    negated = _new(_BYTES_32, right.to_secret_bytes())
     lib.secp256k1_ec_seckey_negate(_CTX, negated)
     return SecretScalar(_add_bytes(left.to_secret_bytes(), bytes(_buffer(negated))))
 
@@ -191,9 +198,13 @@ def secret_scale(secret: SecretScalar, public: int) -> SecretScalar:
 
 
 def secret_inverse(secret: SecretScalar) -> SecretScalar:
-    """1 / secret mod n. The variable-time inversion sees only secret · blind, which tells nothing about secret (K4)."""
-    value = secret.to_secret_bytes()
-    blind = SecretScalar.from_wide(hmac.digest(value, b"asset-bridge/1/inverse-blind", hashlib.sha512)[:WIDE_BYTES])
+    """1 / secret mod n. The variable-time inversion sees only secret · blind, which tells nothing about secret (K4).
+
+    The blind is another one in every call, although nothing random is at hand: its key is the secret, its message a count. With a blind
+    of the secret alone the same secret always took the same time, which the timing study found.
+    """
+    value, message = secret.to_secret_bytes(), b"asset-bridge/1/inverse-blind" + next(_INVERSES).to_bytes(8, "big")
+    blind = SecretScalar.from_wide(hmac.digest(value, message, "sha512")[:WIDE_BYTES])
     blinded = int.from_bytes(_multiply_bytes(value, blind.to_secret_bytes()), "big")
     inverse = pow(blinded, -1, ORDER).to_bytes(SCALAR_BYTES, "big")
     return SecretScalar(_multiply_bytes(inverse, blind.to_secret_bytes()))
@@ -209,7 +220,7 @@ def disclose(value: SecretScalar) -> int:
 
 def multiply_public(point: Point, scalar: int) -> Point:
     """scalar · point in variable time: for scalars that everybody may know, 1..n-1."""
-    raw = _new("secp256k1_pubkey *", point.raw[0])
+    raw = _new(_PUBKEY, point.raw[0])
     if not lib.secp256k1_ec_pubkey_tweak_mul(_CTX, raw, unsigned("scalar", scalar, SCALAR_BYTES)):
         raise TamperedError("keys.scalar", "a scalar must be at least 1 and below the order of the curve")
     return Point(raw)
@@ -217,7 +228,7 @@ def multiply_public(point: Point, scalar: int) -> Point:
 
 def public_times_base(scalar: int) -> Point:
     """scalar · G for a scalar that everybody may know, 1..n-1; TamperedError(keys.scalar) otherwise."""
-    raw = _new("secp256k1_pubkey *")
+    raw = _new(_PUBKEY)
     if not lib.secp256k1_ec_pubkey_create(_CTX, raw, unsigned("scalar", scalar, SCALAR_BYTES)):
         raise TamperedError("keys.scalar", "a scalar must be at least 1 and below the order of the curve")
     return Point(raw)
@@ -225,7 +236,7 @@ def public_times_base(scalar: int) -> Point:
 
 def add_points(*points: Point) -> Point:
     """The sum; TamperedError(keys.point) when it is infinity, which honest values never give."""
-    raw = _new("secp256k1_pubkey *")
+    raw = _new(_PUBKEY)
     if not lib.secp256k1_ec_pubkey_combine(_CTX, raw, [point.raw for point in points], len(points)):
         raise TamperedError("keys.point", "points add up to infinity")
     return Point(raw)

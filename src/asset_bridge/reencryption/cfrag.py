@@ -8,7 +8,6 @@ Does not promise: that `t` verified cfrags open the package; shares can be garba
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from dataclasses import InitVar, dataclass
 from typing import NoReturn
@@ -143,7 +142,7 @@ def reencrypt(capsule: Capsule, kfrag: VerifiedKeyFrag) -> VerifiedCapsuleFrag:
     """rk·E and rk·V with a proof that it is the rk of U1; the same input gives the same bytes."""
     rk, u1 = kfrag.rk, kfrag.u1
     context = capsule.to_bytes() + kfrag.kfrag_id + u1.to_bytes() + kfrag.x_a.to_bytes()
-    material = hmac.digest(rk.to_secret_bytes(), b"asset-bridge/1/cfrag-nonce\x00" + context, hashlib.sha512)
+    material = hmac.digest(rk.to_secret_bytes(), b"asset-bridge/1/cfrag-nonce\x00" + context, "sha512")
     tau = SecretScalar.from_wide(material[:WIDE_BYTES])
     e1, v1 = shared_point(rk, capsule.e), shared_point(rk, capsule.v)
     e2, v2, u2 = shared_point(tau, capsule.e), shared_point(tau, capsule.v), shared_point(tau, PARAMETER_U)

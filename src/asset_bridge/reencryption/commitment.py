@@ -7,7 +7,6 @@ derived from secret and context, so a bad random source cannot give the key away
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from dataclasses import dataclass
 
@@ -59,7 +58,7 @@ def prove_commitment(delegating: SecretScalar, context: ListingContext) -> tuple
     """W and its 98-byte proof R_G ‖ R_U ‖ z."""
     bound = context.to_bytes()
     w, pk_a = shared_point(delegating, PARAMETER_U), delegating.public_key()
-    material = hmac.digest(delegating.to_secret_bytes(), _LABEL + b"-nonce\x00" + bound, hashlib.sha512)
+    material = hmac.digest(delegating.to_secret_bytes(), _LABEL + b"-nonce\x00" + bound, "sha512")
     k = SecretScalar.from_wide(material[:WIDE_BYTES])
     r_g, r_u = k.public_key(), shared_point(k, PARAMETER_U)
     z = disclose(secret_add(k, secret_scale(delegating, _challenge(bound, pk_a, w, r_g, r_u))))

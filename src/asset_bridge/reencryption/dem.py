@@ -8,33 +8,43 @@ plus the initial state, and where HChaCha20 reads it the initial state is public
 
 from __future__ import annotations
 
+import hmac
 import struct
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from asset_bridge.errors import TamperedError
 
 NONCE_BYTES = 24
 TAG_BYTES = 16
 OVERHEAD_BYTES = NONCE_BYTES + TAG_BYTES
+_KEPT, _NONCE, _KEY = struct.Struct("<4I32x4I"), struct.Struct("<4I"), struct.Struct("<8I")
+_WORD = 0xFFFFFFFF
 _CONSTANTS = struct.unpack("<4I", b"expand 32-byte k")  # RFC 8439 §2.3
 
 
 def _subkey(key: bytes, nonce: bytes) -> bytes:
     block = Cipher(ChaCha20(key, nonce), mode=None).encryptor().update(bytes(64))
-    words = struct.unpack("<16I", block)
-    initial = _CONSTANTS + struct.unpack("<4I", nonce)
-    kept = words[:4] + words[12:]
-    return struct.pack("<8I", *((word - start) & 0xFFFFFFFF for word, start in zip(kept, initial, strict=True)))
+    a, b, c, d, e, f, g, h = _KEPT.unpack(block)
+    i, j, k, m = _NONCE.unpack(nonce)
+    return _KEY.pack(
+        a - _CONSTANTS[0] & _WORD,
+        b - _CONSTANTS[1] & _WORD,
+        c - _CONSTANTS[2] & _WORD,
+        d - _CONSTANTS[3] & _WORD,
+        e - i & _WORD,
+        f - j & _WORD,
+        g - k & _WORD,
+        h - m & _WORD,
+    )
 
 
 def _cipher(key_point: bytes, nonce: bytes) -> tuple[ChaCha20Poly1305, bytes]:
-    key = HKDF(SHA256(), 32, None, b"").derive(key_point)
+    # HKDF-SHA-256 with neither salt nor info, 32 bytes (RFC 5869), in its two HMACs: a third of the time of the library's object
+    key = hmac.digest(hmac.digest(bytes(32), key_point, "sha256"), b"\x01", "sha256")
     return ChaCha20Poly1305(_subkey(key, nonce[:16])), bytes(4) + nonce[16:]
 
 
