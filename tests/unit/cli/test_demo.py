@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
 from collections import namedtuple
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from asset_bridge.cli.demo import data, goods, memory
+from asset_bridge.cli.demo import data, goods, memory, strangers
 from asset_bridge.cli.demo.show import Show
 from asset_bridge.cli.demo.timeline import Row, Timeline
 from asset_bridge.errors import BridgeError, DefectError, InputError, RefusedError
@@ -223,3 +225,40 @@ def test_the_timeline_leaves_no_transaction_out() -> None:
         Row(2, "tee-1", "send coins (reverted)", "0xbb", 6, 0.0, 4),
     ]
     assert len(timeline.lines()) == 4
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        {"tee-1": "tee.revoked", "tee-2": "a fragment"},
+        {"tee-1": "tee.revoked", "tee-2": "transport.down"},
+        {},
+    ],
+)
+def test_a_refusal_that_is_not_as_it_must_be_stops(monkeypatch: pytest.MonkeyPatch, answers: dict[str, str]) -> None:
+    monkeypatch.setattr(strangers, "ask_each", lambda *_: answers)
+    monkeypatch.setattr(strangers, "consumer_fetch", lambda *_: None)
+    trade = SimpleNamespace(scene=SimpleNamespace(show=Show()), orders={"x": b""})
+    with pytest.raises(DefectError, match="does not hold"):
+        strangers.must_say(trade, "x", "tee.revoked", "nodes refuse")  # type: ignore[arg-type]
+
+
+def test_a_refusal_as_it_must_be_is_printed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(strangers, "ask_each", lambda *_: {"tee-1": "tee.revoked"})
+    monkeypatch.setattr(strangers, "consumer_fetch", lambda *_: None)
+    trade = SimpleNamespace(scene=SimpleNamespace(show=Show()), orders={"x": b""})
+    strangers.must_say(trade, "x", "tee.revoked", "nodes refuse")  # type: ignore[arg-type]
+    assert "✓ nodes refuse: tee-1 tee.revoked" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("status", "opened", "fragments"), [(0, True, 0), (1, False, 0), (0, False, 1)])
+def test_a_stranger_who_gets_something_stops_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, opened: bool, fragments: int
+) -> None:
+    (tmp_path / "stranger.json").write_text(json.dumps({"opened": opened, "fragments_in_answers": fragments}))
+    scene = SimpleNamespace(show=Show(), record=tmp_path, ended={})
+    process = SimpleNamespace(stdout=["tried\n"], wait=lambda: status)
+    with pytest.raises(DefectError, match="does not hold"):
+        strangers.hear_stranger(scene, process)  # type: ignore[arg-type]
