@@ -437,7 +437,7 @@ def test_a_restarted_node_is_named_and_resealed(paid: Trade) -> None:
     now = status(paid.provider, paid.order_id)
     assert (now.live_shares, now.shares) == (2, 3)
     assert "2 of 3 shares live" in now.detail
-    assert now.next_command == f"reseal 0x{paid.order_id.hex()}"
+    assert now.next_command == f"reseal 0x{paid.order_id.hex()[:12]}"
     assert [lost.node_id for lost in now.lost] == [tee.node_id]
     done = reseal(paid.provider, paid.order_id, scene.examiner())
     assert (len(done.slots), done.failed) == (1, ())

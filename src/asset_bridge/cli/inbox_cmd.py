@@ -16,7 +16,7 @@ from asset_bridge.cli.session import label, needs_policy, provider
 from asset_bridge.client import InboxItem
 from asset_bridge.vault.files import written_only_if_whole
 
-LABEL_WIDTH = 44
+LABEL_WIDTH = 48
 
 
 @click.command("inbox", epilog=examples("asset-bridge inbox --wait", "asset-bridge inbox --save attachments/"))

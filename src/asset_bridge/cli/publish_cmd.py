@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from asset_bridge.cli.app import App, common, examples
-from asset_bridge.cli.output import amount, ask, size
+from asset_bridge.cli.output import amount, ask, size, table
 from asset_bridge.cli.session import cost_lines, period_option, periods_of, provider, resumable, wei_of, yes_option
 from asset_bridge.client import Description
 from asset_bridge.errors import InputError, RefusedError
@@ -83,8 +83,8 @@ def publish(
             "supersedes": bytes.fromhex(supersedes.removeprefix("0x")) if supersedes else bytes(32),
         }
         view = session.preview(path, **arguments)
-        table = [f"  {line.what:<34} {line.who:<22} {line.how_long}" for line in view.lines]
-        shown = [f"What becomes public ({size(view.body_length_bytes)} of ciphertext):", *table]
+        rows = table([(line.what, line.who, line.how_long) for line in view.lines], ("WHAT", "WHO SEES IT", "HOW LONG"))
+        shown = [f"What becomes public ({size(view.body_length_bytes)} of ciphertext):", *(f"  {row}" for row in rows)]
         if view.warning:
             shown += ["", f"WARNING: {view.warning}"]
         if dry_run:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import click
 
-from asset_bridge.chain.records import Periods, Sent
+from asset_bridge.chain.records import OrderState, Periods, Sent
 from asset_bridge.cli.app import App
 from asset_bridge.cli.output import amount, short
 from asset_bridge.client import Consumer, Provider, Status
@@ -20,6 +20,7 @@ from asset_bridge.errors import InputError, StoppedError, TamperedError, Unavail
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _MIN_ID_DIGITS = 6
 LABEL_DIGITS = 12
+DONE = (OrderState.DENIED, OrderState.CANCELLED, OrderState.EXPIRED, OrderState.REFUNDED, OrderState.SETTLED)
 
 
 @contextmanager
@@ -64,7 +65,9 @@ def needs_policy(session: Provider | Consumer) -> str:
 
 
 def following(session: Provider | Consumer, status: Status) -> str:
-    """The command after this status, with the words that only this home knows are needed."""
+    """The command after this status, with the words that only this home knows are needed; who can only wait is told how."""
+    if not status.next_command and status.state not in DONE:
+        return f"status {label(status.order_id)} --wait"
     verb = status.next_command.partition(" ")[0]
     return status.next_command + (needs_policy(session) if verb in ("approve", "reseal") else "")
 

@@ -9,12 +9,11 @@ import click
 from asset_bridge.chain.records import OrderState
 from asset_bridge.cli.app import App, common, examples
 from asset_bridge.cli.output import moment, remaining, short, table
-from asset_bridge.cli.session import consumer, following, label, pick_order
+from asset_bridge.cli.session import DONE, consumer, following, label, pick_order
 from asset_bridge.client import Consumer, Status
 from asset_bridge.errors import BridgeError
 
 ANSWERED = (OrderState.APPROVED, OrderState.DENIED)
-DONE = (OrderState.DENIED, OrderState.CANCELLED, OrderState.EXPIRED, OrderState.REFUNDED, OrderState.SETTLED)
 
 
 @click.command(

@@ -52,7 +52,7 @@ def preview(desk: Desk, plan: Plan) -> PublicView:
         PublicLine(f"account {desk.address}", EVERYBODY, "for ever"),
         PublicLine(f"description, {len(description)} bytes", EVERYBODY, "assume for ever"),
         PublicLine(f"terms, {len(terms)} bytes", EVERYBODY, "assume for ever"),
-        PublicLine(f"price {offer.price_wei} (smallest unit), deadlines", EVERYBODY, "for ever"),
+        PublicLine("price and deadlines", EVERYBODY, "for ever"),
         PublicLine(f"ciphertext, {length} bytes, padded", EVERYBODY, where),
         PublicLine("header, capsule, key package, public keys", EVERYBODY, "for ever"),
         PublicLine("time of listing", EVERYBODY, "for ever"),

@@ -91,16 +91,9 @@ def _next(
     """(state, who must act, until when, verb by role, a sentence)."""
     match order.state:
         case OrderState.REQUESTED if now_at < order.approve_by:
-            verbs = {PROVIDER: "approve", CONSUMER: "cancel"}
-            return order.state, PROVIDER, order.approve_by, verbs, "Waiting for the provider."
+            return order.state, PROVIDER, order.approve_by, {PROVIDER: "approve"}, "Waiting for the provider."
         case OrderState.APPROVED if now_at < order.pay_by:
-            return (
-                order.state,
-                CONSUMER,
-                order.pay_by,
-                {CONSUMER: "pay", PROVIDER: "revoke"},
-                "Waiting for the payment.",
-            )
+            return order.state, CONSUMER, order.pay_by, {CONSUMER: "pay"}, "Waiting for the payment."
         case OrderState.REQUESTED | OrderState.APPROVED | OrderState.EXPIRED:
             return (
                 OrderState.EXPIRED,
@@ -112,7 +105,7 @@ def _next(
         case OrderState.PAID if now_at < order.deliver_by:
             detail = "Paid; the data can be fetched." if not fetched else "Fetched; the delivery is being recorded."
             verb = "fetch" if not fetched else "accept"
-            return order.state, CONSUMER, order.deliver_by, {CONSUMER: verb, PROVIDER: "revoke"}, detail
+            return order.state, CONSUMER, order.deliver_by, {CONSUMER: verb}, detail
         case OrderState.PAID:
             grace_ends_at = order.deliver_by + grace_seconds
             if now_at < grace_ends_at:
@@ -131,7 +124,7 @@ def _next(
                 "Not delivered in time; the price can be taken back.",
             )
         case OrderState.DELIVERED if now_at < order.windows_end:
-            verbs = {CONSUMER: "accept" if fetched else "fetch", PROVIDER: "revoke"}
+            verbs = {CONSUMER: "accept" if fetched else "fetch"}
             return order.state, CONSUMER, order.windows_end, verbs, "Delivered; accept it, or the windows pass."
         case OrderState.DELIVERED:
             return order.state, PROVIDER, None, {PROVIDER: "claim", CONSUMER: "fetch"}, "Delivered; the money is due."
