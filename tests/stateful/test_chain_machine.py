@@ -238,6 +238,7 @@ class ChainMachine(RuleBasedStateMachine):
     @rule(pick=picks)
     def claim(self, pick: int) -> None:
         scene = self.scene
+        self.order(pick, SETTLED)
         claims: list[Callable[[], object]] = [
             lambda: scene.provider.claim(ZERO_ADDRESS),
             lambda: scene.consumer.claim(ZERO_ADDRESS),
@@ -246,8 +247,10 @@ class ChainMachine(RuleBasedStateMachine):
             lambda: scene.light.operator.claim(ZERO_ADDRESS, scene.light.node_id),
             lambda: scene.recorder.claim(ZERO_ADDRESS, scene.light.node_id),
             lambda: scene.tees[pick % 4].operator.open_balance(ZERO_ADDRESS, scene.tees[pick % 4].node_id),
+            lambda: scene.recorder.open_balance(ZERO_ADDRESS, scene.numbers(32)),
         ]
-        self.attempt(claims[pick % len(claims)])
+        for i in (0, 1, 2):
+            self.attempt(claims[(pick + 3 * i) % len(claims)])
 
     @rule(pick=picks)
     def change_or_retire_an_asset(self, pick: int) -> None:
@@ -287,14 +290,19 @@ class ChainMachine(RuleBasedStateMachine):
             lambda: governor.govern("NodeRegistry", "list_measurement", 255, MEASUREMENT),
             lambda: governor.govern("NodeRegistry", "refresh", tee.node_id),
             lambda: self.scene.recorder.govern("NodeRegistry", "remove_vendor", 255),
-            lambda: self.scene.storage[pick % 2].operator.withdraw_node(self.scene.storage[pick % 2].node_id),
+            self.one_node_more_and_gone,
             lambda: tee.operator.withdraw_node(tee.node_id) if pick % 8 == 1 else None,
         ]
-        self.attempt(steps[pick // 2 % len(steps)])
+        for i in (0, 3):
+            self.attempt(steps[(pick // 2 + i) % len(steps)])
         current = self.pair.twin.node(tee.node_id).current
         tee.epoch, tee.key = current.epoch, tee.key if current.signing_address == tee.key.address else before
         if pick % 2:
             self.attempt(lambda: governor.govern("NodeRegistry", "list_measurement", 255, MEASUREMENT))
+
+    def one_node_more_and_gone(self) -> None:
+        node = self.scene._node("one more", NodeKind.STORAGE)
+        node.operator.withdraw_node(node.node_id)
 
     # ── agreement ──
     @invariant()
