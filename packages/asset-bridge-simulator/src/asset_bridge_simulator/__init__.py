@@ -4,6 +4,7 @@ Source: spec/attestation.md §9. Everything made here says "SIMULATED - NOT A TE
 """
 
 from asset_bridge_simulator.attester import ReplayingAttester, SimAttester
+from asset_bridge_simulator.enrolment import Enrolment
 from asset_bridge_simulator.pki import SUBJECT, issue_platform, make_root
 from asset_bridge_simulator.report import KIND, measurement_id, measurement_of
 from asset_bridge_simulator.verifier import SimVerifier
@@ -11,6 +12,7 @@ from asset_bridge_simulator.verifier import SimVerifier
 __all__ = [
     "KIND",
     "SUBJECT",
+    "Enrolment",
     "ReplayingAttester",
     "SimAttester",
     "SimVerifier",

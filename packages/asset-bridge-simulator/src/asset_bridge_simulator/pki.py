@@ -85,7 +85,7 @@ def _certificate(
     role: str, key: ec.EllipticCurvePublicKey, issuer: str, now: int, *, authority: bool
 ) -> x509.CertificateBuilder:
     at = datetime.fromtimestamp(now, UTC)
-    return (
+    return (  # the key identifier is for makers of EK certificates (swtpm), who look for it
         x509.CertificateBuilder()
         .subject_name(_name(role))
         .issuer_name(_name(issuer))
@@ -94,6 +94,7 @@ def _certificate(
         .not_valid_before(at - _BACKDATED)
         .not_valid_after(at + timedelta(days=LIFETIME_DAYS))
         .add_extension(x509.BasicConstraints(ca=authority, path_length=0 if authority else None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
     )
 
 

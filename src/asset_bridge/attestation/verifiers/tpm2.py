@@ -58,7 +58,7 @@ class TpmVerifier:
             if certificates.is_authority(chain[0]) or not all(map(certificates.is_authority, chain[1:])):
                 raise EvidenceRefused(Refusal.CHAIN, "an issuer that is no authority, or a leaf that is one")
         public = aux.get("ak-public", b"")
-        key = _attestation_key(public)
+        key = attestation_key(public)
         _check_enrolment(ak, ek, public, key)
         message, signature, pcrs = _parts(evidence.blob)
         quote = tpm_quote.check_quote(message, signature, key, pcrs)
@@ -83,7 +83,7 @@ def _parts(blob: bytes) -> tuple[bytes, bytes, list[bytes]]:
     return message, signature, [cbor.field_bytes({0: value}, 0, tpm_quote.PCR_BYTES) for value in pcrs]
 
 
-def _attestation_key(public: bytes) -> tpm_quote.AkKey:
+def attestation_key(public: bytes) -> tpm_quote.AkKey:
     """The key of a TPMT_PUBLIC that may only sign what its TPM made."""
     cursor = tpm_quote.Cursor(public)
     kind, name_algorithm, attributes = cursor.number(2), cursor.number(2), cursor.number(4)
