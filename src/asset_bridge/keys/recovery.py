@@ -106,7 +106,7 @@ def split(secret: bytes, threshold: int, shares: int, randbytes: Callable[[int],
     if not isinstance(secret, bytes) or not 1 <= len(secret) <= MAX_SECRET_BYTES:
         raise InputError("keys.size", f"a secret to split must have 1 to {MAX_SECRET_BYTES} bytes")
     set_id = fixed("randomness", randbytes(SET_ID_BYTES), SET_ID_BYTES)
-    constant = secret + _tag(set_id, threshold, shares, secret)
+    constant = _tag(set_id, threshold, shares, secret) + secret  # the tag leads, so that no number is short (K22)
     size = len(constant)
     drawn = [fixed("randomness", randbytes(size), size) for _ in range(threshold - 1)]
     polynomial = [int.from_bytes(part, "big") for part in (*drawn, constant)]  # highest power first
@@ -150,7 +150,7 @@ def recover(given: Sequence[RecoveryShare]) -> bytes:
     ordered = [by_number[number] for number in sorted(by_number)]
     for chosen in itertools.combinations(ordered, first.threshold):
         constant = _value_at(chosen, 0)
-        secret, tag = constant[:-TAG_BYTES], constant[-TAG_BYTES:]
+        tag, secret = constant[:TAG_BYTES], constant[TAG_BYTES:]
         if hmac.compare_digest(tag, _tag(first.set_id, first.threshold, first.shares, secret)):
             rest = [share for share in ordered if share not in chosen]
             odd = [share.number for share in rest if _value_at(chosen, share.number) != share.value]

@@ -33,7 +33,6 @@ _new, _buffer, _NULL = ffi.new, ffi.buffer, ffi.NULL
 _PUBKEY, _BYTES_32, _BYTES_64 = (
     ffi.typeof(name) for name in ("secp256k1_pubkey *", "unsigned char[32]", "unsigned char[64]")
 )
-_COMPRESSED_TAGS = (b"\x02", b"\x03")
 
 
 @ffi.callback("int(unsigned char *, unsigned char *, unsigned char *, void *)")  # type: ignore[untyped-decorator]
@@ -171,8 +170,8 @@ def shared_point(secret: SecretScalar, point: Point) -> Point:
     out = _new(_BYTES_64)
     if not lib.secp256k1_ecdh(_CTX, out, point.raw, secret.to_secret_bytes(), _raw_coordinates, _NULL):
         raise DefectError("keys.curve", "the curve library refused a valid scalar")
-    both = bytes(_buffer(out))
-    return Point(None, _COMPRESSED_TAGS[both[63] & 1] + both[:32], both)
+    # The library makes the compressed form: a secret byte as a Python number shows in the cache (the timing study sees one parity bit).
+    return Point(None, None, bytes(_buffer(out)))
 
 
 def secret_add(left: SecretScalar, right: SecretScalar) -> SecretScalar:
