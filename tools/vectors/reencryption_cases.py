@@ -1,4 +1,4 @@
-"""Write spec/vectors/reencryption/cases: one case a file, one failure a file (spec/reencryption.md §9).
+"""Write spec/vectors/reencryption/cases: one case a file, one failure a file (spec/reencryption.md §11).
 
 Each file: `name: value` lines (hex), an empty line, the object's bytes. `expect` is `accepted` or the code of the refusal, `released` the
 SHA-256 of what the operation gave out (of nothing where it refuses). Every case is one entry below.
