@@ -24,7 +24,7 @@ from asset_bridge.errors import BridgeError, InputError, UnavailableError
 
 ANVIL_VERSION = "1.7.1"
 CHAIN_ID = 31337
-STATE_SECONDS = 5
+STATE_SECONDS = 20  # the whole state is written each time, about 140 MB after a day of blocks
 START_SECONDS = 30.0
 STOP_SECONDS = 20.0
 
