@@ -30,7 +30,12 @@ def obtain() -> str | None:
         return f"no {', '.join(missing())}: install {' '.join(PACKAGES)}"
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for step in (["install", "-y", "--no-install-recommends", *PACKAGES], ["update"], None):
-        command = ["apt-get", "-o", "DPkg::Lock::Timeout=120", *(step or ["install", "-y", "--no-install-recommends", *PACKAGES])]
+        command = [
+            "apt-get",
+            "-o",
+            "DPkg::Lock::Timeout=120",
+            *(step or ["install", "-y", "--no-install-recommends", *PACKAGES]),
+        ]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500, check=False)
         if not missing():
             return None
@@ -53,7 +58,8 @@ class SoftwareTpm:
             (folder / name).mkdir(parents=True)
         root = self._root
         (folder / "localca.conf").write_text(
-            f"statedir = {folder}/ca\nsigningkey = {root}/root.key.pem\nissuercert = {root}/root.cert.pem\ncertserial = {folder}/ca/serial\n"
+            f"statedir = {folder}/ca\nsigningkey = {root}/root.key.pem\nissuercert = {root}/root.cert.pem\n"
+            f"certserial = {folder}/ca/serial\n"
         )
         (folder / "localca.options").write_text(
             "--platform-manufacturer TEST\n--platform-version 1\n--platform-model swtpm\n"
@@ -74,7 +80,12 @@ class SoftwareTpm:
             port = _free_pair()
             command = ["swtpm", "socket", "--tpm2", "--tpmstate", f"dir={self._folder}/state"]
             command += ["--server", f"type=tcp,port={port},bindaddr=127.0.0.1,disconnect"]
-            command += ["--ctrl", f"type=tcp,port={port + 1},bindaddr=127.0.0.1", "--flags", "not-need-init,startup-clear"]
+            command += [
+                "--ctrl",
+                f"type=tcp,port={port + 1},bindaddr=127.0.0.1",
+                "--flags",
+                "not-need-init,startup-clear",
+            ]
             self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             ends = time.monotonic() + START_SECONDS
             while self._process.poll() is None and time.monotonic() < ends:

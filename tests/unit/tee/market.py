@@ -118,9 +118,19 @@ class Lens:
 class Market:
     """Provider, consumer, two light nodes of different operators, two storage nodes, three TEE nodes."""
 
-    def __init__(self, folder: Path, *, light_operators: int = 2, lenses: int = 2, tees: int = 3) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        light_operators: int = 2,
+        lenses: int = 2,
+        tees: int = 3,
+        measured: tuple[bytes, ...] = (),
+    ) -> None:
         self.numbers, self.starts = Numbers("market"), count()
-        config = DeployConfig(GOVERNOR.address, measurements=((int(Vendor.SIMULATED), measurement_id(DEV)),))
+        self.measured = (measurement_id(DEV), *measured)
+        listed = tuple((int(Vendor.SIMULATED), code) for code in (measurement_id(DEV), *measured))
+        config = DeployConfig(GOVERNOR.address, measurements=listed)
         self.twin = ChainTwin(config)
         self.domain = messages.Domain(self.twin.chain_id, self.twin.exchange)
         self.folder = folder
@@ -197,7 +207,7 @@ class Market:
 
     def policy(self) -> Policy:
         operators = {address_bytes(self.key(f"tee {i}").address): f"operator {i}" for i in range(5)}
-        return development(31337, operators, {measurement_id(DEV): "dev"}, self.root)
+        return development(31337, operators, dict.fromkeys(self.measured, "dev"), self.root)
 
     def examiner(self, policy: Policy | None = None) -> Examiner:
         return Examiner(self.twin, policy or self.policy(), self.verifiers, NO_COLLATERAL, self.numbers, self.clock)
