@@ -10,7 +10,9 @@ with Consumer.open("~/institute", passphrase_from_file(Path("passphrase"))) as c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import io
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from asset_bridge.chain.records import Offer, OrderState, Sent
 from asset_bridge.client.results import Checked, Fetched, Paid, Requested
 from asset_bridge.client.session import Session
 from asset_bridge.errors import InputError, UnavailableError
+from asset_bridge.sealing.member_file import MemberFile
 from asset_bridge.trade import accept as accept_story
 from asset_bridge.trade import answer
 from asset_bridge.trade import cancel as cancel_story
@@ -29,6 +32,8 @@ from asset_bridge.trade.check_approval import SAMPLE_BLOCKS
 from asset_bridge.trade.desk import short
 from asset_bridge.trade.documents.form import Attachment
 from asset_bridge.trade.opening import Opened, open_at_hand
+from asset_bridge.trade.opening_part import OpenedPart, open_member, opened_order
+from asset_bridge.vault.crypt4gh import read_public_key
 from asset_bridge.vault.files import media_type
 
 
@@ -99,6 +104,39 @@ class Consumer(Session):
             return _fetched(order_id, open_at_hand(self.desk, sealed, Path(output)), None, None)
         opened = fetch_story.open_again(self.desk, order_id, Path(output), self.home.bodies_folder)
         return _fetched(order_id, opened, None, None)
+
+    def open_member(
+        self,
+        order_id: bytes,
+        member: str,
+        output: Path | str,
+        *,
+        start: int = 0,
+        end: int | None = None,
+        sealed: Path | None = None,
+        crypt4gh_key: Path | None = None,
+    ) -> OpenedPart:
+        """Write one member of a fetched order, or its bytes [start, end), as a new file; only its blocks are read.
+
+        Args:
+            crypt4gh_key: a public key file; the member is then written as a Crypt4GH file for its holder.
+        """
+        key = read_public_key(crypt4gh_key) if crypt4gh_key is not None else None
+        folder, out = self.home.bodies_folder, Path(output)
+        return open_member(
+            self.desk, order_id, member, out, folder, start=start, end=end, sealed=sealed, crypt4gh_key=key
+        )
+
+    @contextlib.contextmanager
+    def member_file(self, order_id: bytes, member: str, sealed: Path | None = None) -> Iterator[io.BufferedReader]:
+        """A member of a fetched order as a file to read and seek in; only the blocks that are read are opened.
+
+        with consumer.member_file(order_id, "scans/a.dcm") as file:
+            file.seek(1_000_000)
+            header = file.read(64)
+        """
+        with opened_order(self.desk, order_id, self.home.bodies_folder, sealed) as opener:
+            yield io.BufferedReader(MemberFile(opener, member))
 
     def record_delivery(self, order_id: bytes) -> Sent:
         """Record the receipts of a fetched order."""

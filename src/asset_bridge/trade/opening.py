@@ -79,8 +79,42 @@ def sealed_layer() -> Iterator[None]:
             raise
 
 
+def opener_of(
+    fragments: Fragments,
+    segment: Callable[[int], bytes],
+    *,
+    segment_into: Callable[[int, memoryview], int] | None = None,
+    leaf_digest: Callable[[int], bytes] | None = None,
+) -> Opener:
+    """An opener of a body; only the segments that are read are asked for.
+
+    Args:
+        segment: block i of the body. segment_into: the same for several threads at once.
+        leaf_digest: the digest of block i, where the tree is known; else a failure reads the whole body to tell whose it is.
+    """
+    listing = fragments.listing
+    key, package = open_key(fragments)
+    with sealed_layer():
+        return Opener(
+            listing.header,
+            file_key=key,
+            lister=address_bytes(fragments.provider),
+            body_length_bytes=listing.body_length,
+            fetch_segment=segment,
+            fetch_into=segment_into,
+            content_length_bytes=package.content_length_bytes,
+            leaf_digest=leaf_digest or _blame(listing.body_digest, listing.body_length, segment),
+        )
+
+
 def open_into(
-    desk: Desk, fragments: Fragments, segment: Callable[[int], bytes], output: Path, provenance: dict[str, Any]
+    desk: Desk,
+    fragments: Fragments,
+    segment: Callable[[int], bytes],
+    output: Path,
+    provenance: dict[str, Any],
+    *,
+    segment_into: Callable[[int, memoryview], int] | None = None,
 ) -> Opened:
     """Open a body into the new folder `output`.
 
@@ -88,18 +122,8 @@ def open_into(
         InputError(files.exists, files.disk-space, …): the place.
         TamperedError(sealing.*): layer header, body or content; nothing is left.
     """
-    listing = fragments.listing
-    key, package = open_key(fragments)
+    opener = opener_of(fragments, segment, segment_into=segment_into)
     with sealed_layer():
-        opener = Opener(
-            listing.header,
-            file_key=key,
-            lister=address_bytes(fragments.provider),
-            body_length_bytes=listing.body_length,
-            fetch_segment=segment,
-            content_length_bytes=package.content_length_bytes,
-            leaf_digest=_blame(listing.body_digest, listing.body_length, segment),
-        )
         files = {
             TERMS_NAME: fragments.terms,
             PROVENANCE_NAME: json.dumps(provenance, indent=2, sort_keys=True, ensure_ascii=False).encode() + b"\n",
@@ -169,7 +193,7 @@ def open_at_hand(desk: Desk, sealed_path: Path, output: Path) -> Opened:
             if fragments is not None and fragments.listing.header == sealed.header:
                 order_id = bytes.fromhex(name)
                 provenance = provenance_of(desk, order_id, fragments, {"sealed_file": "at hand"})
-                return open_into(desk, fragments, sealed.segment, output, provenance)
+                return open_into(desk, fragments, sealed.segment, output, provenance, segment_into=sealed.segment_into)
     raise InputError(
         "trade.not-fetched", "no order of this home belongs to this sealed file", hint="asset-bridge fetch ORDER -o DIR"
     )

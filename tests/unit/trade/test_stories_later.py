@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from asset_bridge.chain.keys import AccountKey
 from asset_bridge.chain.records import ZERO_ADDRESS, OrderState, Periods
 from asset_bridge.errors import BridgeError, InputError, RefusedError, TamperedError, UnavailableError
+from asset_bridge.sealing.member_file import MemberFile
 from asset_bridge.trade.accept import accept, record_delivery
 from asset_bridge.trade.answer import deny, read_reply
 from asset_bridge.trade.approve import approve
@@ -24,6 +26,7 @@ from asset_bridge.trade.documents.template import EXAMPLE_APPLICATION
 from asset_bridge.trade.fetch import fetch, open_again
 from asset_bridge.trade.offers import set_offer
 from asset_bridge.trade.opening import open_at_hand
+from asset_bridge.trade.opening_part import open_member, opened_order
 from asset_bridge.trade.pay import check_before_payment, pay
 from asset_bridge.trade.refund import agree, refund, refund_agreed
 from asset_bridge.trade.request import request
@@ -215,6 +218,53 @@ def test_a_failed_opening_keeps_the_fragments_and_a_sealed_file_at_hand_opens(tr
     open_at_hand(trade.consumer, sealed, tmp_path / "again")
     assert (tmp_path / "again" / "patients.ndjson").exists()
     refused(InputError, "trade.not-fetched", lambda: open_at_hand(trade.provider, sealed, tmp_path / "no"))
+
+
+@pytest.mark.parametrize("source", ["body", "sealed", "replicas"])
+def test_one_member_or_a_range_of_it_opens_alone(trade: Trade, tmp_path: Path, source: str) -> None:
+    trade.request().approve()
+    trade.pay()
+    trade.fetch()
+    whole = tmp_path / "whole"
+    open_again(trade.consumer, trade.order_id, whole, trade.bodies)
+    (body,) = trade.bodies.glob("*.body")
+    sealed = None
+    if source == "sealed":
+        sealed = tmp_path / "at-hand.sealed"
+        asset = trade.scene.chain.asset(trade.published.asset_id)
+        sealed.write_bytes(asset.listing.header + body.read_bytes())
+    if source != "body":
+        body.unlink()
+    expected = (whole / "patients.ndjson").read_bytes()
+
+    def part(member: str, name: str, **other: object) -> bytes:
+        arguments = {"sealed": sealed, **other}
+        done = open_member(trade.consumer, trade.order_id, member, tmp_path / name, trade.bodies, **arguments)  # type: ignore[arg-type]
+        assert done.bytes_written == (tmp_path / name).stat().st_size
+        return (tmp_path / name).read_bytes()
+
+    assert part("patients.ndjson", "member") == expected
+    assert part("patients.ndjson", "range", start=10, end=200) == expected[10:200]
+    assert part("patients.ndjson", "nothing", start=5, end=5) == b""
+    key = X25519PrivateKey.from_private_bytes(bytes(range(32))).public_key().public_bytes_raw()
+    assert part("patients.ndjson", "c4gh", crypt4gh_key=key)[:8] == b"crypt4gh"
+    for code, other in (("sealing.no-member", {"member": "x"}), ("sealing.range", {"end": len(expected) + 1})):
+        arguments = {"member": "patients.ndjson", **other}
+        refused(InputError, code, lambda arguments=arguments: part(name="no", **arguments))  # type: ignore[misc]
+    assert not (tmp_path / "no").exists()
+    with opened_order(trade.consumer, trade.order_id, trade.bodies, sealed) as opener:
+        file = MemberFile(opener, "patients.ndjson")
+        file.seek(-7, 2)
+        assert file.read() == expected[-7:]
+
+
+def test_a_sealed_file_of_another_order_opens_no_member(trade: Trade, tmp_path: Path) -> None:
+    trade.request().approve()
+    trade.pay()
+    trade.fetch()
+    (tmp_path / "other").write_bytes(bytes(200))
+    arguments = (trade.consumer, trade.order_id, "patients.ndjson", tmp_path / "no", trade.bodies)
+    refused(InputError, "trade.not-fetched", lambda: open_member(*arguments, sealed=tmp_path / "other"))
 
 
 @pytest.mark.parametrize("position", [0, 1_048_576, -1])
