@@ -1,8 +1,9 @@
 """`retire --shred`: make an asset unreadable for ever, and say exactly what could not be reached (protocol §7).
 
-Source: spec/shred.md. Order: retire, end every order, collect `Destroyed`, destroy the tweak, end the period so that backups follow,
-unpin, certificate. Promises: safe to repeat after a crash or a silent node, and the certificate then names
-less; nothing irreversible happens before the second place is at hand. Does not promise: that those who opened the asset lose it, or that an untrue receipt is noticed.
+Source: spec/shred.md. Order: retire, end every order, collect `Destroyed`, destroy the tweak, end the period so that
+backups follow, unpin, certificate. Promises: safe to repeat after a crash or a silent node, and the certificate then
+names less; nothing irreversible happens before the second place is at hand. Does not promise: that those who opened the
+asset lose it, or that an untrue receipt is noticed.
 """
 
 from __future__ import annotations
