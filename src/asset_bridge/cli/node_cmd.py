@@ -51,7 +51,7 @@ def node() -> None:
 @click.option("--tls-certificate", type=click.Path(path_type=Path, exists=True), help="PEM chain.")
 @click.option("--tls-key", type=click.Path(path_type=Path, exists=True), help="PEM key.")
 @click.option("--stake", default=None, help="Stake in whole coins, at registration.")
-@click.option("--attester", default=None, help="TEE nodes: where evidence comes from (simulated).")
+@click.option("--attester", default=None, help="TEE nodes: tsm, nitro, azure-snp, tpm-simulated or simulated.")
 @click.option("--platform", type=click.Path(path_type=Path, exists=True), help="TEE nodes, simulated: platform folder.")
 @click.option("--measurement", default=None, help="TEE nodes, simulated: 32 bytes of hex.")
 @common

@@ -42,6 +42,7 @@ _KEYS = {
     "platform": str,
     "measurement": str,
     "replay": bool,
+    "tpm": str,
     "webhooks": list,
 }
 
@@ -72,6 +73,7 @@ class NodeFile:
     platform: str = ""
     measurement: str = ""
     replay: bool = False
+    tpm: str = "device:/dev/tpmrm0"
     webhooks: tuple[str, ...] = ()
 
     @property

@@ -8,11 +8,19 @@ from __future__ import annotations
 
 import importlib
 import os
+import tempfile
 import time
+from pathlib import Path
 
-from asset_bridge.attestation.verifiers import hardware
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from asset_bridge.attestation.verifiers import hardware, tpm
 from asset_bridge.attestation.verify import VerifierSet
 from asset_bridge.attesters import Attester
+from asset_bridge.attesters.nsm import NsmAttester
+from asset_bridge.attesters.tpm import AzureAttester, Tools, TpmAttester
+from asset_bridge.attesters.tsm import TsmAttester
 from asset_bridge.errors import InputError, UnavailableError
 from asset_bridge.ipld.unixfs import FileDag, file_dag
 from asset_bridge.nodes.launch.base import Started, StartNodes
@@ -24,7 +32,9 @@ from asset_bridge.trade.documents.profile import ack_address_of
 from asset_bridge.trade.register import EndpointDocument
 
 UPLOAD_ATTEMPTS, PAUSE_SECONDS = 240, 0.5
-SIMULATED = "simulated"
+SIMULATED, SOFTWARE_TPM = "simulated", "tpm-simulated"
+ATTESTERS = ("tsm", "nitro", "azure-snp", SOFTWARE_TPM, SIMULATED)
+CARRIED = frozenset({"collateral.json", "event-log.json", "signer.der", "ask.der", "ark.der"})
 
 
 def attester_of(file: NodeFile) -> tuple[Attester, VerifierSet]:
@@ -33,17 +43,24 @@ def attester_of(file: NodeFile) -> tuple[Attester, VerifierSet]:
     Raises:
         InputError(nodes.attester): unknown attester, or a measurement that is not 32 bytes of hex.
         UnavailableError(nodes.no-simulator): simulated evidence is asked for and the simulator is not installed.
+        UnavailableError(attesters.device | attesters.permission): this machine has no such TEE, or the node is not root.
     """
-    if file.attester != SIMULATED:
+    if file.attester == "tsm":
+        return TsmAttester(carried=lambda: carried(file)), hardware()
+    if file.attester == "nitro":
+        return NsmAttester(), hardware()
+    if file.attester == "azure-snp":
+        folder = Path(tempfile.mkdtemp(prefix="asset-bridge-vtpm-"))
+        return AzureAttester("azure-snp-vtpm", Tools(file.tpm, folder), lambda _report: carried(file)), hardware()
+    if file.attester not in (SIMULATED, SOFTWARE_TPM):
         raise InputError(
             "nodes.attester",
-            f"node.toml names the attester {file.attester!r}; this release starts nodes with: {SIMULATED}",
-            hint="docs/explain/limits.md says which TEE hardware this release can start on",
+            f"node.toml names the attester {file.attester!r}; this release starts nodes with: {', '.join(ATTESTERS)}",
+            hint="docs/explain/tee.md says what each needs and which has met hardware",
             actor="operator",
         )
     try:
-        attesters = importlib.import_module("asset_bridge_simulator.attester")
-        verifiers = importlib.import_module("asset_bridge_simulator.verifier")
+        simulator = importlib.import_module("asset_bridge_simulator")
     except ImportError:
         raise UnavailableError(
             "nodes.no-simulator",
@@ -51,17 +68,29 @@ def attester_of(file: NodeFile) -> tuple[Attester, VerifierSet]:
             hint="install asset-bridge-simulator on a development machine; a production image does not carry it",
             actor="operator",
         ) from None
+    platform = file.folder / file.platform
+    root = (platform / "root.cert.pem").read_bytes()
+    if file.attester == SOFTWARE_TPM:
+        enrolment = simulator.Enrolment(platform, os.urandom, time.time)
+        der = x509.load_pem_x509_certificate(root).public_bytes(Encoding.DER)
+        return TpmAttester(file.tpm, enrolment, simulated=True), hardware().plus(tpm(simulated_roots=[der]))
     try:
         measurement = bytes.fromhex(file.measurement.removeprefix("0x"))
     except ValueError:
         measurement = b""
     if len(measurement) != 32:
         raise InputError("nodes.attester", "measurement in node.toml is not 32 bytes of hex", actor="operator")
-    platform = file.folder / file.platform
-    attester = attesters.SimAttester.load(platform, measurement, time.time)
-    root = (platform / "root.cert.pem").read_bytes()
-    verifiers_of_own = hardware().plus(verifiers.SimVerifier(root))
-    return (attesters.ReplayingAttester(attester) if file.replay else attester), verifiers_of_own
+    attester = simulator.SimAttester.load(platform, measurement, time.time)
+    verifiers_of_own = hardware().plus(simulator.SimVerifier(root))
+    return (simulator.ReplayingAttester(attester) if file.replay else attester), verifiers_of_own
+
+
+def carried(file: NodeFile) -> dict[str, bytes]:
+    """What the operator keeps in the platform folder to travel with the evidence: collateral, event log, certificates."""
+    if not file.platform:
+        return {}
+    folder = file.folder / file.platform
+    return {path.stem: path.read_bytes() for path in sorted(folder.glob("*")) if path.name in CARRIED}
 
 
 def publish_document(node: Started, document: bytes, dag: FileDag) -> None:
