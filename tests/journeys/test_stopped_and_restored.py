@@ -1,0 +1,166 @@
+"""Ctrl-C in the middle, a lost home, a change of mind: real processes, and the command that each output names goes on from there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from asset_bridge.nodes.devnet import Devnet
+from tests.support.shells import Done, Shell
+
+pytestmark = [pytest.mark.needs_anvil, pytest.mark.slow]
+LARGE_BYTES = 200_000_000
+PROVIDER, CONSUMER, RESTORED = "--home provider", "--home consumer", "--home restored"
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory, anvil_path: Path) -> Iterator[Shell]:
+    """A network and two funded homes."""
+    made = Shell(tmp_path_factory.mktemp("two-homes"), {"ASSET_BRIDGE_ANVIL": str(anvil_path)})
+    try:
+        up = made.run("asset-bridge devnet up")
+        (policy,) = re.findall(r"^policy +(\S+)", up.out, re.MULTILINE)
+        made.words["FILE"] = policy
+        for home in (PROVIDER, CONSUMER):
+            made.follow(made.run(f"asset-bridge init --network devnet/network.toml {home}"), begins="devnet fund")
+        yield made
+    finally:
+        made.run("asset-bridge devnet reset --yes")
+
+
+def resume_line(done: Done) -> str:
+    """The command that a stopped one names."""
+    found = re.findall(r"resume with: (asset-bridge .*)$", done.err, re.MULTILINE)
+    assert len(found) == 1, done.err
+    return str(found[0])
+
+
+def leftovers(folder: Path) -> list[str]:
+    """Half-written things that a user could find."""
+    return [str(path) for path in folder.rglob("*") if ".partial" in path.name]
+
+
+def ordered(shell: Shell, asset: str, home: str) -> str:
+    """Request `asset`; the provider in `home` approves and the consumer pays. The order's short id."""
+    (shell.folder / "application.json").unlink(missing_ok=True)
+    shell.run(f"asset-bridge request {asset} --example {CONSUMER} > application.json")
+    requested = shell.run(f"asset-bridge request {asset} --application application.json --json {CONSUMER}")
+    order = str(json.loads(requested.out)["order_id"])[:14]
+    shell.run(f"asset-bridge approve {order} --policy FILE --yes {home}")
+    shell.run(f"asset-bridge pay {order} --yes {CONSUMER}")
+    return order
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_agreed_refund_between_two_homes(shell: Shell) -> None:
+    (shell.folder / "small.csv").write_text("a,b\n1,2\n")
+    published = shell.run(f"asset-bridge publish small.csv --title Table --price 0.5 --yes --json {PROVIDER}")
+    asset = str(json.loads(published.out)["asset_id"])[:14]
+    order = ordered(shell, asset, PROVIDER)
+    early = shell.run(f"asset-bridge refund {order} {CONSUMER}", expect=2)
+    assert "trade.too-early" in early.err
+    assert "trade.state" in shell.run(f"asset-bridge claim {order} {PROVIDER}", expect=2).err
+    agreed = shell.run(f"asset-bridge refund {order} --agree {PROVIDER}")
+    assert agreed.next_line.startswith(f"asset-bridge refund {order} --agree --with 0x")
+    forged = agreed.next_line[:-1] + ("0" if agreed.next_line[-1] != "0" else "1")
+    assert shell.run(f"{forged} {PROVIDER}", expect=3).err  # one cannot agree with oneself, and no forged text counts
+    before = json.loads(shell.run(f"asset-bridge balance --json {CONSUMER}").out)
+    refunded = shell.run(f"{agreed.next_line} {CONSUMER}")
+    assert "refunded by agreement" in refunded.out
+    claimed = shell.follow(refunded, begins="claim")
+    assert "claimed    0.5 ETH" in claimed.out
+    after = json.loads(shell.run(f"asset-bridge balance --json {CONSUMER}").out)
+    assert after["coins_wei"] > before["coins_wei"] + 49 * 10**16
+    assert "refunded" in shell.run(f"asset-bridge status {order} {PROVIDER}").out
+
+
+def test_payee_and_recovery_account(shell: Shell) -> None:
+    other = json.loads(shell.run(f"asset-bridge balance --json {CONSUMER}").out)["address"]
+    assert "client.no-profile" in shell.run(f"asset-bridge account payee {other} {CONSUMER}", expect=2).err
+    proposed = shell.run(f"asset-bridge account payee {other} {PROVIDER}")
+    assert f"pending    payee becomes {other}" in proposed.out
+    shown = shell.run(f"asset-bridge account {PROVIDER}")
+    assert "applies    from " in shown.out
+    cancelled = shell.follow(shown, begins="account cancel")
+    assert "no change waits" in cancelled.out
+    assert "client.no-change" in shell.run(f"asset-bridge account apply {PROVIDER}", expect=2).err
+    shell.run(f"asset-bridge account recovery {other} {PROVIDER}")
+    assert "trade.too-early" in shell.run(f"asset-bridge account apply {PROVIDER}", expect=2).err
+    wrong = other.swapcase().replace("0X", "0x")
+    assert "chain.address" in shell.run(f"asset-bridge account payee {wrong} {PROVIDER}", expect=2).err
+
+
+def test_stopped_uploads_and_downloads_resume_and_lost_homes_come_back(shell: Shell) -> None:
+    folder, large = shell.folder, shell.folder / "large.bin"
+    with large.open("wb") as out:
+        for _ in range(LARGE_BYTES // 1_000_000):
+            out.write(os.urandom(1_000_000))
+    line = f"asset-bridge publish large.bin --title Large --price 0.01 --yes {PROVIDER}"
+    sealing = shell.interrupt(line, "seal: 2")
+    assert resume_line(sealing).startswith("asset-bridge publish large.bin --title Large")
+    assert not list((folder / "provider" / "work").iterdir())  # half a sealing is nothing
+    stopped = shell.interrupt(line, "upload: 4")
+    assert resume_line(stopped).startswith("asset-bridge publish --resume")
+    published = shell.run(resume_line(stopped) + " --json")
+    asset = str(json.loads(published.out)["asset_id"])[:14]
+    assert not list((folder / "provider" / "work").iterdir())
+    assert leftovers(folder) == []
+
+    # the provider loses the home, and goes on from the backup
+    assert "no backup" in shell.run(f"asset-bridge status {PROVIDER}").err
+    shell.run(f"asset-bridge backup kept/provider {PROVIDER}")
+    assert "warning" not in shell.run(f"asset-bridge status {PROVIDER}").err
+    shutil.rmtree(folder / "provider")
+    keys, tweaks = (next((folder / "kept" / "provider").glob(f"*-{name}.backup")) for name in ("keys", "tweaks"))
+    shell.run(
+        f"asset-bridge restore {keys} {tweaks} --network devnet/network.toml --second-place provider-second-place {RESTORED}"
+    )
+    order = ordered(shell, asset, RESTORED)
+    net = Devnet(folder / "devnet", report=lambda _: None)
+    running = net.running("tee-1")
+    assert running is not None
+    running.stop()
+    shell.run("asset-bridge devnet up")
+    resealed = shell.run(f"asset-bridge reseal {order} --policy FILE {RESTORED}")
+    assert "to tee-1" in resealed.out
+
+    # the consumer stops the download, and goes on
+    line = f"asset-bridge fetch {order} -o opened {CONSUMER}"
+    stopped = shell.interrupt(line, "download: 4")
+    assert not (folder / "opened").exists()
+    assert leftovers(folder) == []
+    fetched = json.loads(shell.run(resume_line(stopped) + " --json").out)
+    assert fetched["downloaded_bytes"] < LARGE_BYTES * 0.9
+    assert digest(folder / "opened" / "large.bin") == digest(large)
+    assert "files.exists" in shell.run(line, expect=2).err
+    shell.run(f"asset-bridge accept {order} {CONSUMER}")
+
+    # and loses the home, and opens the data again
+    shell.run(f"asset-bridge backup kept/consumer {CONSUMER}")
+    shutil.rmtree(folder / "consumer")
+    keys, tweaks = (next((folder / "kept" / "consumer").glob(f"*-{name}.backup")) for name in ("keys", "tweaks"))
+    shell.run(
+        f"asset-bridge restore {keys} {tweaks} --network devnet/network.toml --second-place consumer-second-place {CONSUMER}"
+    )
+    shutil.rmtree(folder / "opened")
+    again = f"asset-bridge open {order} -o opened {CONSUMER}"
+    stopped = shell.interrupt(again, "open: 4")
+    assert not (folder / "opened").exists()
+    assert leftovers(folder) == []
+    shell.run(again)
+    assert digest(folder / "opened" / "large.bin") == digest(large)
+
+    # a newer asset than the backup
+    (folder / "later.csv").write_text("c\n3\n")
+    shell.run(f"asset-bridge publish later.csv --title Later --yes {RESTORED}")
+    assert "older than the newest asset" in shell.run(f"asset-bridge status {RESTORED}").err
