@@ -45,6 +45,15 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True)
+class AgentRules:
+    """What the owner's daemon may do by itself. Approving and accepting only where the owner says so."""
+
+    reseal: bool = True
+    approve: bool = False
+    accept: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """Everything that `appraise` and `choose_nodes` ask. Ids have 32 bytes, addresses 20; `simulated_root` is PEM."""
 
@@ -63,6 +72,7 @@ class Policy:
     operators: Mapping[bytes, str] = field(default_factory=dict)
     platforms: Mapping[bytes, str] = field(default_factory=dict)
     endpoints: tuple[Endpoint, ...] = ()
+    agent: AgentRules = field(default_factory=AgentRules)
 
     def __post_init__(self) -> None:
         """InputError(attestation.policy): a value that no policy may have."""

@@ -15,7 +15,7 @@ from typing import Any
 import tomli_w
 
 from asset_bridge.attestation.configuration import Endpoint
-from asset_bridge.attestation.policy import Policy, Spread, VendorRule, refused_policy
+from asset_bridge.attestation.policy import AgentRules, Policy, Spread, VendorRule, refused_policy
 
 POLICY_FORMAT = "asset-bridge/policy/1"
 MAX_POLICY_BYTES = 1024 * 1024
@@ -37,6 +37,7 @@ _TOP: dict[str, type] = {
     "operator": list,
     "platform": list,
     "rpc": list,
+    "agent": dict,
 }
 _REQUIRED = (
     "format",
@@ -88,6 +89,7 @@ def parse(text: str) -> Policy:
         operators=_named(table.get("operator", []), "operator", "address", 20, "name"),
         platforms=_named(table.get("platform", []), "platform", "id", 32, "note"),
         endpoints=_endpoints(table.get("rpc", [])),
+        agent=_agent(table.get("agent", {})),
     )
 
 
@@ -124,6 +126,9 @@ def render(policy: Policy) -> str:
     }
     if policy.simulated_root is not None:
         table["simulated"] = {"root_certificate": policy.simulated_root.decode()}
+    if policy.agent != AgentRules():
+        rules = policy.agent
+        table["agent"] = {"reseal": rules.reseal, "approve": rules.approve, "accept": rules.accept}
     lists = ("vendor", "measurement", "operator", "platform", "rpc")
     return _HEADER + tomli_w.dumps(
         {key: value for key, value in table.items() if value or key not in lists}, multiline_strings=True
@@ -149,6 +154,11 @@ def _simulated(entry: Any) -> bytes | None:
     _check(entry, {"root_certificate": str}, "[simulated]", ("root_certificate",))
     pem: str = entry["root_certificate"]
     return pem.encode()
+
+
+def _agent(entry: Any) -> AgentRules:
+    _check(entry, {"reseal": bool, "approve": bool, "accept": bool}, "[agent]", ())
+    return AgentRules(**entry)
 
 
 def _vendor(entry: Any) -> VendorRule:

@@ -40,10 +40,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "accept": ("settle_cmd", "accept"),
     "refund": ("settle_cmd", "refund"),
     "claim": ("settle_cmd", "claim"),
+    "challenge": ("challenge_cmd", "challenge"),
     "status": ("status_cmd", "status"),
     "revoke": ("revoke_cmd", "revoke"),
     "reseal": ("revoke_cmd", "reseal"),
     "retire": ("revoke_cmd", "retire"),
+    "agent": ("agent_cmd", "agent"),
     "evidence": ("evidence_cmd", "evidence"),
     "policy": ("policy_cmd", "policy"),
     "node": ("node_cmd", "node"),
@@ -56,8 +58,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
 GROUPS = (
     ("Start", ("init", "backup", "restore", "account", "balance", "doctor")),
     ("Provider", ("publish", "assets", "inbox", "approve", "deny", "claim", "revoke", "reseal", "retire")),
-    ("Trust", ("policy", "evidence")),
-    ("Consumer", ("catalog", "request", "pay", "fetch", "open", "accept", "refund", "cancel", "status")),
+    ("Trust", ("policy", "evidence", "agent")),
+    ("Consumer", ("catalog", "request", "pay", "fetch", "open", "accept", "refund", "challenge", "cancel", "status")),
     ("Operator", ("node", "deploy", "devnet", "demo")),
 )
 
