@@ -1,8 +1,8 @@
 """One turn of the agent: look at every order of this account, and do what its owner allowed.
 
-Source: protocol §8 (last sentence), spec/attestation.md §6 (`[agent]`). Promises: a turn never raises for one order's failure, it tells it and
-goes on; what it does is what the command of the same name does, so the next turn finishes one that was stopped; it approves and accepts
-only where the owner's policy says so. Does not promise: to notice what happens between turns; the caller chooses how often.
+Source: protocol §8 (last sentence), spec/attestation.md §6 (`[agent]`). Promises: a turn never raises for one order's failure, it tells it
+and goes on; what it does is what the command of the same name does, so the next turn finishes one that was stopped; it approves and
+accepts only where the owner's policy says so. Does not promise: to notice what happens between turns; the caller chooses how often.
 """
 
 from __future__ import annotations
