@@ -230,7 +230,7 @@ class _Plaintext:
         self._prefix = memoryview(prefix)
         self._members = iter(index.members)
         self._readers = iter(readers)
-        self._read: ReadInto | None = None
+        self._read: ReadInto = _nothing
         self._member_left_bytes = 0
         self._ended = False
 
@@ -256,8 +256,6 @@ class _Plaintext:
         if self._member_left_bytes == 0:
             self._next_member()
             return 0
-        if self._read is None:
-            raise DefectError("sealing.no-reader", "a member is read before it was opened")
         size = self._read(view[: self._member_left_bytes])
         if not 0 < size <= self._member_left_bytes:
             raise _changed("it became shorter")
@@ -265,14 +263,20 @@ class _Plaintext:
         return size
 
     def _next_member(self) -> None:
-        if self._read is not None and self._read(memoryview(bytearray(1))) != 0:
+        if self._read(memoryview(bytearray(1))) != 0:
             raise _changed("it became longer")
         member = next(self._members, None)
-        self._read = next(self._readers, None)
-        if (member is None) != (self._read is None):
+        reader = next(self._readers, None)
+        if (member is None) != (reader is None):
             raise _changed("its number of files differs")
+        self._read = reader or _nothing
         self._ended = member is None
         self._member_left_bytes = 0 if member is None else member.size_bytes
+
+
+def _nothing(_: memoryview) -> int:
+    """Before the first member and behind the last one there is nothing to read."""
+    return 0
 
 
 def _changed(how: str) -> InputError:

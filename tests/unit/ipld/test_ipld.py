@@ -274,3 +274,14 @@ def test_archive_bounds() -> None:
             read_car(io.BytesIO(start).read)
     with pytest.raises(InputError):
         car_block(raw_cid(b""), bytes(MAX_BLOCK_BYTES + 1))
+
+
+def test_a_number_without_an_end_is_refused() -> None:
+    for block in (b"\x12" + b"\xff" * 11, b"\x12" + b"\xff" * 5, b"\x12"):
+        with pytest.raises(TamperedError, match="has no end"):
+            parse_file_node(block)
+
+
+def test_a_node_knows_the_length_of_its_file() -> None:
+    dag = small(3, 1)
+    assert parse_file_node(dag.interior[dag.root]).length_bytes == dag.length_bytes
