@@ -15,9 +15,10 @@ from asset_bridge.chain.abi import decode_answer, decode_log, encode_call
 from asset_bridge.chain.actor import Actor
 from asset_bridge.chain.config import DeployConfig
 from asset_bridge.chain.keys import AccountKey, address_bytes, checksum_address
+from asset_bridge.chain.network import CONTRACTS
 from asset_bridge.chain.packing import pack_periods
 from asset_bridge.chain.reasons import reason_of
-from asset_bridge.chain.records import ZERO_ADDRESS, At, Sent
+from asset_bridge.chain.records import At, Sent
 from asset_bridge.chain.twin import ChainTwin
 from asset_bridge.errors import RefusedError
 from tests.ports.chain_scene import Numbers
@@ -54,13 +55,19 @@ class Pair:
         )
         deployer = checksum_address(keccak(b"deployer of the pair")[12:])
         nonce = boa.env.evm.vm.state.get_nonce(address_bytes(deployer))
-        grants = checksum_address(keccak(rlp.encode([address_bytes(deployer), nonce + 1]))[12:])
+        grants, challenges = (
+            checksum_address(keccak(rlp.encode([address_bytes(deployer), nonce + i]))[12:]) for i in (1, 2)
+        )
+        verifier = self._create("ReencryptionVerifier")
         fees = (c.fee_tee, c.fee_recorder, c.fee_light, c.fee_storage)
-        places = [address_bytes(a) for a in (ledger, registry, grants, ZERO_ADDRESS)]
+        places = [address_bytes(a) for a in (ledger, registry, grants, challenges)]
         with boa.env.prank(deployer):
             exchange = self._create("Exchange", *places, c.development, fees, c.margin_seconds, c.grace_seconds)
             assert self._create("Grants", address_bytes(exchange)) == grants
-        addresses = {"NodeRegistry": registry, "AssetLedger": ledger, "Exchange": exchange, "Grants": grants}
+            bound = (address_bytes(exchange), address_bytes(verifier), c.liveness_deposit_wei)
+            assert self._create("Challenges", *bound) == challenges
+        made = (registry, ledger, verifier, exchange, grants, challenges)
+        addresses = dict(zip(CONTRACTS, made, strict=True))
         self.names = {address: name for name, address in addresses.items()}
         self.twin = ChainTwin(config, chain_id=chain_id, now_at=now_at, addresses=addresses)
         self.seen: Counter[str] = Counter()

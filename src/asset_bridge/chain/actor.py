@@ -8,12 +8,13 @@ repeated (profile, offer, balance, claim) are sent again only after the earlier 
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 
 from eth_hash.auto import keccak
 
 from asset_bridge.chain import ids, packing
+from asset_bridge.chain.disputes import Disputes
 from asset_bridge.chain.fold import OrderFacts
 from asset_bridge.chain.keys import AccountKey, address_bytes
 from asset_bridge.chain.messages import Domain, to_compact
@@ -43,7 +44,7 @@ from asset_bridge.errors import InputError
 AGREEMENT_SECONDS = 30 * 86_400  # how long a signed agreement to a refund or a new generation may be used
 
 
-class Actor(ABC):
+class Actor(Disputes):
     """A ChainAccount; `reader` sees what it acts on."""
 
     def __init__(self, reader: Reader, key: AccountKey) -> None:

@@ -160,6 +160,10 @@ class RpcSource:
             actor=f"chain endpoint {names}",
         )
 
+    def base_fee_wei(self) -> int:
+        """See reader.Source."""
+        return self.endpoints.head()[1].base_fee_wei
+
     def coins_wei(self, account: str) -> int:
         """Native coins of an account now."""
         return self.endpoints.first(lambda e: e.as_int(e.call("eth_getBalance", account, "latest")))

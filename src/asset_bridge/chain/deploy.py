@@ -27,9 +27,9 @@ from asset_bridge.chain.endpoint import Endpoint
 from asset_bridge.chain.endpoints import Endpoints
 from asset_bridge.chain.journal import Journal
 from asset_bridge.chain.keys import AccountKey, address_bytes, checksum_address
-from asset_bridge.chain.network import Deployment, is_development
+from asset_bridge.chain.network import CONTRACTS, Deployment, is_development
 from asset_bridge.chain.packing import pack_periods
-from asset_bridge.chain.records import ZERO_ADDRESS, Sent
+from asset_bridge.chain.records import Sent
 from asset_bridge.chain.sender import Sender
 from asset_bridge.errors import RefusedError, UnavailableError
 
@@ -124,25 +124,30 @@ class _Deploying:
             pack_periods(c.minimum_periods),
             [address_bytes(token) for token in c.tokens],
         )
-        expected = self._address(self._nonce() + 1)
+        verifier, _ = self._create("ReencryptionVerifier")
+        expected = [self._address(self._nonce() + i) for i in (1, 2)]
         exchange, _ = self._create(
             "Exchange",
             address_bytes(ledger),
             address_bytes(registry),
-            address_bytes(expected),
-            address_bytes(ZERO_ADDRESS),
+            address_bytes(expected[0]),
+            address_bytes(expected[1]),
             c.development,
             (c.fee_tee, c.fee_recorder, c.fee_light, c.fee_storage),
             c.margin_seconds,
             c.grace_seconds,
         )
         grants, _ = self._create("Grants", address_bytes(exchange))
-        if grants != expected:
+        challenges, _ = self._create(
+            "Challenges", address_bytes(exchange), address_bytes(verifier), c.liveness_deposit_wei
+        )
+        if [grants, challenges] != expected:
             raise self._busy()
         if c.governor == self._deployer.address:
             for contract, address in (("AssetLedger", ledger), ("NodeRegistry", registry)):
                 self._sender.send("list_exchange", address, encode_call(contract, "list_exchange", (exchange,)))
-        addresses = {"NodeRegistry": registry, "AssetLedger": ledger, "Exchange": exchange, "Grants": grants}
+        made = (registry, ledger, verifier, exchange, grants, challenges)
+        addresses = dict(zip(CONTRACTS, made, strict=True))
         hashes = {name: keccak(self._code(address)) for name, address in addresses.items()}
         return Deployment(self._chain_id, addresses, hashes, first.block.number)
 

@@ -119,6 +119,24 @@ exchange() -> address
 ledger() -> address
 registry() -> address
 """,
+    "Challenges": _SIGNED
+    + """
+challenge(bytes32,Terms,bytes32,bytes,bytes32,bytes)
+answer(bytes32,Terms,KeyParts,bytes,bytes,bytes32,bytes32,bytes,address)
+close(bytes32,Terms,bytes32,bytes,bytes)
+contradict(bytes32,Terms,KeyParts,bytes,bytes,bytes32,bytes32,bytes,bytes,bytes,bytes,address)
+withdraw(address)
+bond_of(uint8) -> uint256
+challenge_of(bytes32) -> address,uint256,uint64,uint16,bool
+withdrawable(address) -> uint256
+exchange() -> address
+registry() -> address
+verifier() -> address
+liveness_deposit() -> uint256
+""",
+    "ReencryptionVerifier": """
+verify(bytes,bytes,address,bytes,bytes32,bytes,bytes,bytes) -> bool
+""",
 }
 
 _GOVERNED_EVENTS = """
@@ -184,4 +202,13 @@ Regenerated(bytes32 *order_id, bytes table, bytes sealed_shares, bytes accepts)
 DestroyedRecorded(bytes32 *order_id, uint32 generation, uint8 slot, bytes32 *node_id, uint64 epoch, uint8 reason, bytes signature)
 NonceUsed(address *account, uint256 nonce)
 """,
+    "Challenges": """
+Challenged(bytes32 *order_id, uint256 bond, uint256 answer_by)
+Answered(bytes32 *order_id, uint8 slot, address account, uint256 reward, bytes proof)
+Failed(bytes32 *order_id)
+Contradicted(bytes32 *order_id, bytes32 *node_id)
+Withdrawn(address *account, uint256 amount)
+NonceUsed(address *account, uint256 nonce)
+""",
+    "ReencryptionVerifier": "",
 }

@@ -13,9 +13,7 @@ from asset_bridge.errors import InputError
 
 DEVELOPMENT_CHAIN_IDS = frozenset({31337, 1337})  # anvil, geth --dev
 DEVELOPMENT_FINALITY_DEPTH = 2  # design §7: `finalized` stays 0 on a young development chain
-CONTRACTS = ("NodeRegistry", "AssetLedger", "Exchange", "Grants")
-OPTIONAL_CONTRACTS = ("Challenges", "ReencryptionVerifier")
-"""Contracts that a deployment may lack (spec/contracts.md §9): without them no order of it can be challenged."""
+CONTRACTS = ("NodeRegistry", "AssetLedger", "ReencryptionVerifier", "Exchange", "Grants", "Challenges")
 
 
 def is_development(chain_id: int) -> bool:
@@ -83,7 +81,7 @@ class Deployment:
             if not isinstance(value, Mapping):
                 raise TypeError
             contracts = value["contracts"]
-            if not set(CONTRACTS) <= set(contracts) <= {*CONTRACTS, *OPTIONAL_CONTRACTS}:
+            if set(contracts) != set(CONTRACTS):
                 raise ValueError
             addresses = {name: checksum_address(address_bytes(one["address"])) for name, one in contracts.items()}
             hashes = {name: _hash(one["code_hash"]) for name, one in contracts.items()}

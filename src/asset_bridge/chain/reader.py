@@ -27,6 +27,8 @@ from asset_bridge.chain.records import (
     Asset,
     At,
     BlockRef,
+    Challenge,
+    FetchSignature,
     Listing,
     Node,
     NodeKind,
@@ -61,6 +63,9 @@ class Source(Protocol):
 
     def lying(self, what: str) -> TamperedError: ...
     def coins_wei(self, account: str) -> int: ...
+    def base_fee_wei(self) -> int:
+        """The newest block's."""
+        ...
 
 
 def not_found(what: str, digest: bytes) -> InputError:
@@ -227,6 +232,35 @@ class Reader:
     def facts(self, order_id: bytes, at: At = At.HEAD) -> OrderFacts:
         """The checked preimages of an order; what its verbs must supply."""
         return self._orders([order_id], self.block(at), at)[0][0]
+
+    def challenge_of(self, order_id: bytes) -> Challenge | None:
+        """The challenge that an order has or had, or None."""
+        (answer,) = self.source.calls([("Challenges", "challenge_of", (order_id,))], self.block(), At.HEAD)
+        found = Challenge(*answer)
+        return None if found.challenger == ZERO_ADDRESS else found
+
+    def rewards_wei(self, account: str) -> int:
+        """What `account` can take out of Challenges: rewards and returned bonds."""
+        (amount,) = self.source.calls([("Challenges", "withdrawable", (account,))], self.block(), At.HEAD)
+        return int(amount)
+
+    def deposits_wei(self, account: str) -> int:
+        """What `account` can collect of stakes that others lost."""
+        (amount,) = self.source.calls([("NodeRegistry", "claimable", (account,))], self.block(), At.HEAD)
+        return int(amount)
+
+    def recorded_fetch(self, order_id: bytes) -> FetchSignature:
+        """The consumer's `Fetch` of the recorded delivery; with it anyone can ask the nodes for the same fragments.
+
+        Raises:
+            InputError(chain.not-delivered): no delivery is recorded.
+        """
+        facts = self.facts(order_id)
+        if not facts.delivered:
+            raise InputError(
+                "chain.not-delivered", "No delivery of this order is recorded.", hint="wait for its record"
+            )
+        return FetchSignature(facts.delivered[0].generation, facts.fetch)
 
     def _orders(self, order_ids: Sequence[bytes], block: BlockRef, at: At) -> list[tuple[OrderFacts, Order]]:
         answers = self.source.calls([("Exchange", "order", (o,)) for o in order_ids], block, at)

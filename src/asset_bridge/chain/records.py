@@ -341,3 +341,14 @@ class Sent:
     def cost_wei(self) -> int:
         """Gas used times the price paid for it."""
         return self.gas_used * self.gas_price_wei
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """A non-delivery challenge of an order; `answered` is a bitmap of slots."""
+
+    challenger: str
+    bond_wei: int
+    answer_by: int
+    answered: int
+    met: bool

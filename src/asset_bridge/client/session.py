@@ -24,6 +24,7 @@ from asset_bridge.client.results import CatalogEntry, Changed, Claimed
 from asset_bridge.errors import BridgeError, InputError
 from asset_bridge.ipfs.gateway import Gateway
 from asset_bridge.ipfs.multi import MultiSource
+from asset_bridge.trade import challenge as challenge_story
 from asset_bridge.trade import claim as claim_story
 from asset_bridge.trade import refund as refund_story
 from asset_bridge.trade.desk import Desk, no_progress
@@ -287,6 +288,18 @@ class Session:
                 "client.agreement", "the agreement is not hex", hint="paste the text exactly as it was printed"
             ) from None
         return refund_story.refund_agreed(self.desk, order_id, signature)
+
+    def challenge(self, order_id: bytes) -> Sent:
+        """As the consumer: too few valid fragments came; the bond is sent along."""
+        return challenge_story.challenge(self.desk, order_id)
+
+    def answer_challenge(self, order_id: bytes) -> challenge_story.Answered:
+        """As anyone: post the fragments that a challenge asks for; its bond pays for it."""
+        return challenge_story.answer(self.desk, order_id)
+
+    def close_challenge(self, order_id: bytes) -> tuple[Sent, ...]:
+        """As anyone: end a challenge that was not answered in time; price and bond go back."""
+        return challenge_story.close(self.desk, order_id)
 
 
 class Peers:

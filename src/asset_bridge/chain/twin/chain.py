@@ -20,7 +20,8 @@ from asset_bridge.chain.network import CONTRACTS, DEVELOPMENT_FINALITY_DEPTH, De
 from asset_bridge.chain.packing import pack_periods
 from asset_bridge.chain.reader import Call, Reader
 from asset_bridge.chain.reasons import refused
-from asset_bridge.chain.records import ZERO_ADDRESS, At, BlockRef, Sent
+from asset_bridge.chain.records import At, BlockRef, Sent
+from asset_bridge.chain.twin.challenges import BASE_FEE_WEI, Challenges, ReencryptionVerifier
 from asset_bridge.chain.twin.exchange import Exchange
 from asset_bridge.chain.twin.grants import Grants
 from asset_bridge.chain.twin.ledger import AssetLedger
@@ -88,6 +89,9 @@ class ChainTwin(Reader):
         exchange = Exchange(self.world, ledger, registry)
         grants = Grants(self.world, exchange)
         self.contracts: dict[str, Contract] = {c.NAME: c for c in (registry, ledger, exchange, grants)}
+        challenges = Challenges(self.world, exchange)
+        challenges.construct(self.config.liveness_deposit_wei)
+        self.contracts |= {"Challenges": challenges, "ReencryptionVerifier": ReencryptionVerifier(self.world)}
         self._now_at, self._serial, self._forks = now_at, 0, 0
         self._done: dict[tuple[object, ...], Sent] = {}
         self._blocks: list[Block] = []
@@ -104,7 +108,12 @@ class ChainTwin(Reader):
         ledger.construct(now_at, c.governor, c.development, c.delay_seconds, c.change_seconds, minimum, c.tokens)
         fees = (c.fee_tee, c.fee_recorder, c.fee_light, c.fee_storage)
         exchange.construct(
-            self.world.addresses["Grants"], ZERO_ADDRESS, c.development, fees, c.margin_seconds, c.grace_seconds
+            self.world.addresses["Grants"],
+            self.world.addresses["Challenges"],
+            c.development,
+            fees,
+            c.margin_seconds,
+            c.grace_seconds,
         )
         governor = Message(c.governor, 0, now_at, 0)
         ledger.list_exchange(governor, exchange.address)
@@ -292,6 +301,10 @@ class TwinSource:
         return TamperedError(
             "chain.lying-endpoint", f"The twin contradicts itself: {what}.", actor="chain endpoint twin"
         )
+
+    def base_fee_wei(self) -> int:
+        """See twin/challenges.py."""
+        return BASE_FEE_WEI
 
     def coins_wei(self, account: str) -> int:
         """Native coins now."""
