@@ -28,22 +28,27 @@ def parse(path: Path) -> tuple[dict[str, str], bytes]:
     return dict(line.split(": ", 1) for line in head.decode().splitlines()), data
 
 
+def opener_of(case: dict[str, str], data: bytes) -> Opener:
+    """The product's opener with what the case gives."""
+    parameters = FloeParameters(int(case["segment"]))
+    size, body = parameters.segment_bytes, data[128:]
+    return Opener(
+        data[:128],
+        file_key=bytes.fromhex(case["key"]),
+        lister=bytes.fromhex(case["lister"]),
+        body_length_bytes=len(body),
+        fetch_segment=lambda i: body[i * size : (i + 1) * size],
+        content_length_bytes=int(case["announced"]) if "announced" in case else None,
+        parameters=parameters,
+        workers=1,
+    )
+
+
 def open_container(case: dict[str, str], data: bytes) -> tuple[str, str]:
     """The outcome, and the hash of all content handed out."""
-    parameters = FloeParameters(int(case["segment"]))
-    size, body, released = parameters.segment_bytes, data[128:], hashlib.sha256()
+    released = hashlib.sha256()
     try:
-        opener = Opener(
-            data[:128],
-            file_key=bytes.fromhex(case["key"]),
-            lister=bytes.fromhex(case["lister"]),
-            body_length_bytes=len(body),
-            fetch_segment=lambda i: body[i * size : (i + 1) * size],
-            content_length_bytes=int(case["announced"]) if "announced" in case else None,
-            parameters=parameters,
-            workers=1,
-        )
-        for _, chunk in opener.stream():
+        for _, chunk in opener_of(case, data).stream():
             released.update(chunk)
     except BridgeError as error:
         return error.code, released.hexdigest()
@@ -71,6 +76,15 @@ def test_case(path: Path) -> None:
     outcome, released = open_container(case, data)
     assert outcome == case["expect"], case["comment"]
     assert released == case["released"], "content handed out differs"
+    scattered = []
+    try:
+        opener_of(case, data).scatter(lambda _, content: scattered.append(bytes(content)))
+        outcome = "success"
+    except BridgeError as error:
+        outcome = error.code
+    assert outcome == case["expect"], "opening at offsets differs"
+    if outcome == "success":
+        assert hashlib.sha256(b"".join(scattered)).hexdigest() == case["released"]
 
 
 def test_every_documented_refusal_of_an_opener_has_a_case() -> None:

@@ -353,3 +353,10 @@ def test_errors_hold_no_content() -> None:
     with pytest.raises(BridgeError) as caught:
         opened(summary, [segments[0], *reversed(segments[1:])])
     assert "private" not in str(caught.value.as_json())
+
+
+def test_the_segment_key_changes_at_each_2_to_the_20() -> None:
+    aad, edge = file_aad(Padding.NONE, CONTAINER, LISTER), 2**20
+    floe = FloeSealer(SMALL, KEY, aad, bytes(32))
+    keys = [floe.cipher(position).encrypt(bytes(12), b"", b"") for position in (0, 1, edge - 1, edge, 2 * edge - 1)]
+    assert keys[0] == keys[1] == keys[2] != keys[3] == keys[4]
