@@ -15,10 +15,11 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "reference" / "cli.md"
 HEAD = """# Commands
 
-Written by `tools/cli_reference.py` from the commands themselves. What a script may rely on (exit statuses, `--json`, the `next:` line) is in
-[spec/cli.md](../../spec/cli.md).
+Written by `tools/cli_reference.py` from the commands themselves. What a script may rely on (exit statuses, `--json`, the `next:` line) is
+in [spec/cli.md](../../spec/cli.md).
 
-Every command that works on a home takes `--home`, `--json`, `--passphrase-file` and `--passphrase-fd`; they are listed once here and left out below.
+Every command that works on a home takes `--home`, `--json`, `--passphrase-file` and `--passphrase-fd`; they are listed here
+and left out below.
 
 - `--home PATH`: folder with keys and settings; else `ASSET_BRIDGE_HOME`, else `~/.asset-bridge`
 - `--json`: print one JSON object instead of text, and ask nothing

@@ -36,7 +36,7 @@ class PublicView:
 
 def preview(desk: Desk, plan: Plan) -> PublicView:
     """The view of a plan; refuses what `publish` would refuse."""
-    source, description, terms, offer = prepare(desk, plan)
+    source, description, terms, _offer = prepare(desk, plan)
     padding = Padding.ON_CHAIN if plan.on_chain else Padding.PADME
     sealer = Sealer(  # only for the length; its key is thrown away
         file_key=desk.randbytes(32),
