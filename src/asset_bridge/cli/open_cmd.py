@@ -7,14 +7,21 @@ from pathlib import Path
 
 import click
 
-from asset_bridge.cli.app import App, common
+from asset_bridge.cli.app import App, common, examples
 from asset_bridge.cli.fetch_cmd import fetched_lines
 from asset_bridge.cli.output import size
 from asset_bridge.cli.session import consumer, order_argument, pick_order
 from asset_bridge.errors import InputError
 
 
-@click.command("open")
+@click.command(
+    "open",
+    epilog=examples(
+        "asset-bridge open 0x1f2e3d4c5b6a -o cohort-again",
+        "asset-bridge open 0x1f2e3d4c5b6a -o cohort-again --sealed cohort.sealed",
+        "asset-bridge open 0x1f2e3d4c5b6a -o patients.ndjson --member Patient.ndjson",
+    ),
+)
 @order_argument
 @click.option(
     "-o",
