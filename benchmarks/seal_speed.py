@@ -94,8 +94,8 @@ def rows(rounds: int = 5, size_bytes: int = SIZE_BYTES) -> Iterator[Row]:
             acts["crypt4gh encrypt"] = lambda: run(
                 "crypt4gh", "encrypt", "--sk", secret, "--recipient_pk", public, stdin=source, stdout=out
             )
-        slow = {name: acts.pop(name) for name in list(acts) if name not in ("seal", "limit")}
-        best = in_turns(rounds, **acts) | in_turns(max(1, rounds // 2), **slow)
+        best = in_turns(rounds, **acts)
+        slow = [name for name in acts if name not in ("seal", "limit")]
         ours = best["seal"]
         rate = f"{ours.seconds:.2f} s, {size_bytes / ours.seconds / 1e9:.2f} GB/s"
         reached = best["limit"].seconds / ours.seconds
@@ -106,4 +106,6 @@ def rows(rounds: int = 5, size_bytes: int = SIZE_BYTES) -> Iterator[Row]:
         for name in slow:
             times = best[name].seconds / ours.seconds
             goal = "≥ 2.2" if "|" in name else ""
+            effort = best[name].cpu_seconds / ours.cpu_seconds
+            yield Row("seal, processor time", shown, f"{name} {best[name].cpu_seconds:.2f} s", effort)
             yield Row("seal", rate, f"{name} {best[name].seconds:.2f} s", times, goal, times >= 2.2 if goal else None)

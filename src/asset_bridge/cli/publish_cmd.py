@@ -12,6 +12,7 @@ from asset_bridge.cli.output import amount, ask, size, table
 from asset_bridge.cli.session import cost_lines, period_option, periods_of, provider, resumable, wei_of, yes_option
 from asset_bridge.client import Description
 from asset_bridge.errors import InputError, RefusedError
+from asset_bridge.vault.crypt4gh import read_secret_key
 
 
 @click.command(
@@ -34,6 +35,13 @@ from asset_bridge.errors import InputError, RefusedError
 @click.option("--price", default="0", help="Price in whole coins, as in 0.25.")
 @click.option("--on-chain", is_flag=True, help="Save the ciphertext itself on the chain (at most 24 KiB, for ever).")
 @click.option("--supersedes", default="", metavar="ASSET", help="An earlier asset of yours that this one replaces.")
+@click.option(
+    "--crypt4gh",
+    "crypt4gh_key",
+    type=click.Path(path_type=Path, exists=True),
+    metavar="SECRET-KEY",
+    help="PATH is a Crypt4GH file that this key opens; it is sealed as what it holds, plaintext never on disk.",
+)
 @click.option("--dry-run", is_flag=True, help="Show what would become public, and stop.")
 @click.option("--resume", is_flag=True, help="Finish what an earlier publish left unfinished.")
 @period_option
@@ -51,6 +59,7 @@ def publish(
     price: str,
     on_chain: bool,
     supersedes: str,
+    crypt4gh_key: Path | None,
     dry_run: bool,
     resume: bool,
     period: tuple[str, ...],
@@ -80,6 +89,7 @@ def publish(
             "price_wei": wei_of(price),
             "periods": periods_of(period, session.default_periods()),
             "on_chain": on_chain,
+            "crypt4gh_key": crypt4gh_secret(crypt4gh_key),
             "supersedes": bytes.fromhex(supersedes.removeprefix("0x")) if supersedes else bytes(32),
         }
         view = session.preview(path, **arguments)
@@ -108,6 +118,13 @@ def publish(
         with resumable(app, how_to_resume):
             published = session.publish(path, **arguments)
         _show(app, [published])
+
+
+def crypt4gh_secret(path: Path | None) -> bytes | None:
+    """The key in that file; its passphrase is asked on the terminal when it has one."""
+    if path is None:
+        return None
+    return read_secret_key(path, lambda: click.prompt(f"Passphrase of {path}", hide_input=True, err=True).encode())
 
 
 def _show(app: App, results: list) -> None:  # type: ignore[type-arg]

@@ -76,6 +76,7 @@ class Provider(Session):
         on_chain: bool = False,
         supersedes: bytes | None = None,
         legal_name: str = "",
+        crypt4gh_key: bytes | None = None,
     ) -> publish_story.Plan:
         return publish_story.Plan(
             path=Path(path),
@@ -85,6 +86,7 @@ class Provider(Session):
             on_chain=on_chain,
             supersedes=supersedes or ZERO32,
             legal_name=legal_name,
+            crypt4gh_key=crypt4gh_key,
         )
 
     def preview(self, path: Path | str, **plan: Any) -> PublicView:
@@ -94,7 +96,8 @@ class Provider(Session):
     def publish(self, path: Path | str, **plan: Any) -> publish_story.Published:
         """Seal a file or folder, upload the ciphertext, list it.
 
-        Args: description, terms, price_wei; optional token, periods, on_chain, supersedes, legal_name.
+        Args: description, terms, price_wei; optional token, periods, on_chain, supersedes, legal_name,
+            crypt4gh_key (the secret key of a Crypt4GH file, which is sealed as what it holds).
         """
         return publish_story.publish(self.desk, self._plan(path, **plan), self.home.work_folder)
 

@@ -8,7 +8,7 @@ Does not promise: that a storage node keeps what it acknowledged (the audit find
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from asset_bridge.chain.ids import asset_id as asset_id_of
@@ -28,7 +28,8 @@ from asset_bridge.trade.documents.description import Description, encode_terms, 
 from asset_bridge.trade.profile import ensure_profile
 from asset_bridge.trade.storage_receipt import check_storage_receipt
 from asset_bridge.transport.wire import from_json, to_json
-from asset_bridge.vault.files import Source, walk
+from asset_bridge.vault.crypt4gh import Crypt4ghSource
+from asset_bridge.vault.files import Source, Stream, walk
 from asset_bridge.vault.files_sealed import SealedFile, seal_to_disk
 from asset_bridge.vault.secret import pack, unpack
 
@@ -39,7 +40,10 @@ _JOURNAL = "publish-"
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a provider wants to list. `legal_name` goes into his public profile when he has none yet."""
+    """What a provider wants to list. `legal_name` goes into his public profile when he has none yet.
+
+    `crypt4gh_key`: the secret key that opens `path`, a Crypt4GH file, which is then sealed as what it holds.
+    """
 
     path: Path
     description: Description
@@ -48,6 +52,7 @@ class Plan:
     on_chain: bool = False
     supersedes: bytes = ZERO32
     legal_name: str = ""
+    crypt4gh_key: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +67,15 @@ class Published:
     sent: tuple[Sent, ...]
 
 
-def prepare(desk: Desk, plan: Plan) -> tuple[Source, bytes, bytes, Offer]:
+def prepare(desk: Desk, plan: Plan) -> tuple[Source | Stream, bytes, bytes, Offer]:
     """Everything that can be refused before a key is made: the data, the texts, the offer.
 
     Returns the looked-at source, the description's and the terms' bytes, and the offer with the terms' digest.
     """
     description, terms = plan.description.encode(), encode_terms(plan.terms)
-    source = walk(plan.path)
+    source: Source | Stream = walk(plan.path)
+    if plan.crypt4gh_key is not None:
+        source = Crypt4ghSource(plan.path, plan.crypt4gh_key)
     paths = [member.path for member in source.index.members] + list(source.index.empty_folders)
     refuse_names((description.decode(), plan.terms, plan.legal_name), paths, str(plan.path))
     minimum, wanted = desk.reader.minimum_periods(), plan.offer.periods

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from asset_bridge.chain.keys import AccountKey
 from asset_bridge.chain.records import ZERO_ADDRESS, OrderState, Periods
@@ -28,15 +29,17 @@ from asset_bridge.trade.offers import set_offer
 from asset_bridge.trade.opening import open_at_hand
 from asset_bridge.trade.opening_part import open_member, opened_order
 from asset_bridge.trade.pay import check_before_payment, pay
+from asset_bridge.trade.publish import prepare, publish
 from asset_bridge.trade.refund import agree, refund, refund_agreed
 from asset_bridge.trade.request import request
 from asset_bridge.trade.reseal import reseal
 from asset_bridge.trade.retire import retire
 from asset_bridge.trade.revoke import collect_destroyed, revoke
 from asset_bridge.trade.status import status
+from asset_bridge.vault import crypt4gh
 from asset_bridge.vault.backup import backup, restore
 from asset_bridge.vault.home import Home
-from tests.support.trade import PASSPHRASE, PERIODS, PRICE_WEI, QUICK, Scene, make_scene
+from tests.support.trade import PASSPHRASE, PERIODS, PRICE_WEI, QUICK, Scene, make_scene, plan_of
 from tests.support.trade_steps import Trade, published
 
 
@@ -256,6 +259,24 @@ def test_one_member_or_a_range_of_it_opens_alone(trade: Trade, tmp_path: Path, s
         file = MemberFile(opener, "patients.ndjson")
         file.seek(-7, 2)
         assert file.read() == expected[-7:]
+
+
+def test_a_crypt4gh_file_is_published_as_what_it_holds(trade: Trade, tmp_path: Path) -> None:
+    secret, path = bytes(range(32)), tmp_path / "reads.bam.c4gh"
+    public = X25519PrivateKey.from_private_bytes(secret).public_key().public_bytes_raw()
+    session = ChaCha20Poly1305(b"s" * 32)
+    header = crypt4gh._header(b"s" * 32, public, os.urandom)
+    path.write_bytes(header + crypt4gh._segments(session, memoryview(b"ACGT" * 40_000), os.urandom))
+    desk = trade.provider
+    work = tmp_path / "work"
+    work.mkdir()
+    plan = plan_of(path, crypt4gh_key=secret)
+    assert secret.hex() not in repr(plan)
+    source, *_ = prepare(desk, plan)
+    assert [member.path for member in source.index.members] == ["reads.bam"]
+    publish(desk, plan, work)
+    for left in tmp_path.rglob("*"):
+        assert left.is_dir() or b"ACGTACGT" not in left.read_bytes()
 
 
 def test_a_sealed_file_of_another_order_opens_no_member(trade: Trade, tmp_path: Path) -> None:
