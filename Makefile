@@ -12,6 +12,7 @@ help:
 	@echo "make check                 style, types, layers, frozen formats, true docs (under a minute)"
 	@echo "make bench                 speed beside the peers, as ratios (make bench ROOM=seal_speed for one)"
 	@echo "make mutants ROOM=src/asset_bridge/sealing     does a test fail for each changed operator?"
+	@echo "make gas                   what each call of the contracts costs, compared with the stored figures"
 	@echo "make setup                 only .venv and the development chain"
 	@echo "make format                lay out the Python files"
 	@echo "make lock                  write requirements.lock anew"
@@ -33,6 +34,9 @@ bench: setup
 
 mutants: setup
 	@$(VENV)/python tools/mutants.py $(ROOM)
+
+gas: setup
+	@$(VENV)/python benchmarks/gas.py $(if $(ACCEPT),--accept)
 
 format: setup
 	@$(VENV)/ruff format . && $(VENV)/ruff check --fix .
