@@ -105,8 +105,6 @@ class Kernel:
         return self.report(b"x" * 64 if self.answers_other else asked)
 
     def report(self, asked: bytes) -> bytes:
-        if self.provider == "sev_guest":
-            whole = bytes(0x50) + asked + bytes(1184 - 0x90)
-        else:
-            whole = bytes(48 + 520) + asked + bytes(4000)
+        before, after = (0x50, 1184 - 0x90) if self.provider == "sev_guest" else (48 + 520, 4000)
+        whole = bytes(before) + asked + bytes(after)
         return whole[: len(whole) - self.cut]
