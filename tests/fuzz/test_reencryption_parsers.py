@@ -22,7 +22,7 @@ from asset_bridge.reencryption import library_form as form
 from tests.support.depth import depth
 from tests.unit.reencryption.scene import fixed, half, keys, trade
 from tools.vectors.keys import form_context, share_context
-from tools.vectors.reencryption_cases import parsed_share, share_bytes
+from tools.vectors.reencryption_case import parsed_share, share_bytes
 
 T = trade()
 CORPUS = Path(__file__).resolve().parent / "corpus"

@@ -73,7 +73,9 @@ def test_a_process_that_does_not_start_in_time_is_named(tmp_path: Path) -> None:
 
 
 def test_children_end_when_their_parent_is_killed(tmp_path: Path) -> None:
-    child = "import os, sys, time; from asset_bridge.processes import end_with; end_with(int(sys.argv[1])); time.sleep(60)"
+    child = (
+        "import os, sys, time; from asset_bridge.processes import end_with; end_with(int(sys.argv[1])); time.sleep(60)"
+    )
     parent = (
         "import os, pathlib, sys, time\n"
         "from asset_bridge.processes import start\n"

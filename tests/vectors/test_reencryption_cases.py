@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from asset_bridge.errors import BridgeError
+from tools.vectors import reencryption_case as case_tool
 from tools.vectors import reencryption_cases as tool
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,10 +21,10 @@ NOT_FROM_BYTES = {"reencryption.unchecked"}
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
 def test_case(path: Path) -> None:
-    case, released = tool.parse(path.read_bytes())
+    case, released = case_tool.parse(path.read_bytes())
     outcome, given_out = "accepted", b""
     try:
-        given_out = tool.run(case)
+        given_out = case_tool.run(case)
     except BridgeError as error:
         outcome = error.code
     assert outcome == case.expect, case.comment
@@ -36,7 +37,7 @@ def documented(room: str) -> set[str]:
 
 
 def test_every_documented_outcome_has_a_case_and_every_outcome_is_documented() -> None:
-    expected = {tool.parse(path.read_bytes())[0].expect for path in CASES} - {"accepted"}
+    expected = {case_tool.parse(path.read_bytes())[0].expect for path in CASES} - {"accepted"}
     assert documented("reencryption") - NOT_FROM_BYTES == {
         code for code in expected if code.startswith("reencryption.")
     }

@@ -179,7 +179,7 @@ class RemoteLight:
             receipts = [from_json(UnpinReceipt, item, lengths) for item in _list(answer, "receipts")]
             silent = answer.get("silent")
             if not isinstance(silent, list) or not all(isinstance(name, str) for name in silent):
-                raise InputError("transport.reply", "The list of silent nodes is not one.")
+                raise InputError("transport.json", "The list of silent nodes is not one.")
             return receipts, silent
 
         return _checked(self._peer, read)
