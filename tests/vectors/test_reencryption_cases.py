@@ -50,5 +50,5 @@ def test_the_cases_are_what_the_scripts_make_and_no_two_are_the_same() -> None:
     assert len(CASES) >= 60
     for path in CASES:
         assert path.read_bytes() == made[path.name], path.name
-    inputs = [(case.object, case.body, tuple(case.fields.items())) for case, _ in map(tool.parse, made.values())]
+    inputs = [(case.object, case.body, tuple(case.fields.items())) for case, _ in map(case_tool.parse, made.values())]
     assert len(set(inputs)) == len(inputs)

@@ -188,6 +188,7 @@ def test_an_order_that_vanished_and_endpoints_that_are_down(market: Market) -> N
 def test_nothing_of_a_key_is_left(market: Market) -> None:
     order_id = market.paid()
     (key,) = core(market)._keys.of(order_id)
+    assert key.opened is not None  # `accept` opened the share
     core(market).close()
-    assert key.secret is None
+    assert (key.secret, key.opened) == (None, None)
     assert core(market).destroyed(ZERO32) == []

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from asset_bridge.errors import RefusedError, UnavailableError
 from asset_bridge.keys.kem import SharePublicKey, ShareSecretKey
@@ -38,6 +38,8 @@ class HeldKey:
     secret: ShareSecretKey | None
     generation: int = 0
     slot: int = -1
+    opened: tuple[object, object] | None = field(default=None, repr=False)
+    """What it was opened for, and the share that was in it: checked once, and gone with the key."""
 
     @property
     def digest(self) -> bytes:
@@ -107,7 +109,7 @@ class OrderKeys:
             held = self._held.get(key.order_id, {})
             if held.pop(key.digest, None) is None:
                 return False
-            key.secret = None
+            key.secret = key.opened = None
             self._count -= 1
             if not held:
                 self._held.pop(key.order_id, None)

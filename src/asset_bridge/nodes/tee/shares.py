@@ -90,6 +90,11 @@ def open_share(order: Order, asset: Asset, approval: Approval, slot: Slot) -> Ve
     approved, secret = slot.approved, slot.key.secret
     if secret is None:
         raise RefusedError("tee.key-destroyed", "the key that this share is sealed to was destroyed", actor="provider")
+    # Everything that the checks below look at. The same of it gives the same share, so it is opened and checked once in a key's life.
+    about = (order.order_id, order.terms.pk_b, slot.generation, slot.index, approved, approval.precursor, asset.listing)
+    known = slot.key.opened
+    if known is not None and known[0] == about and isinstance(known[1], VerifiedKeyFrag):
+        return known[1]
     try:
         rk = open_kfrag(
             secret,
@@ -107,7 +112,7 @@ def open_share(order: Order, asset: Asset, approval: Approval, slot: Slot) -> Ve
         raise _junk("tee.blob", "the sealed share does not open", error) from None
     listing = asset.listing
     try:
-        return accept_share(
+        share = accept_share(
             rk=rk,
             share=PublishedShare.from_fields(
                 approved.kfrag_id, approved.u1, approval.precursor, approved.receiver_signature
@@ -119,6 +124,11 @@ def open_share(order: Order, asset: Asset, approval: Approval, slot: Slot) -> Ve
         )
     except TamperedError as error:
         raise _junk("tee.share", "the share does not do what its public part says", error) from None
+    slot.key.opened = (about, share)
+    if slot.key.secret is None:  # destroyed meanwhile: nothing of it may stay
+        slot.key.opened = None
+        raise RefusedError("tee.key-destroyed", "the key that this share is sealed to was destroyed", actor="provider")
+    return share
 
 
 def make_cfrag(asset: Asset, kfrag: VerifiedKeyFrag) -> tuple[VerifiedCapsuleFrag, CapsuleFrag]:
