@@ -77,6 +77,6 @@ def rows(rounds: int = 5, size_bytes: int = SIZE_BYTES) -> Iterator[Row]:
         os.unlink(sealed_path)
         seal(sparse_file(folder / "source", 32 * MIB), sealed_path)
         found = [verdict(sealed_path) for _ in range(20 * rounds)]
-        wait, alone = median([each[0] for each in found]), median([each[1] for each in found])
+        wait, alone = min(each[0] for each in found), min(each[1] for each in found)
         shown, peer = f"{wait * 1000:.2f} ms", f"one segment's verification {alone * 1000:.2f} ms"
         yield Row("last byte to verdict", shown, peer, wait / alone, "≤ 2", wait / alone <= 2)
