@@ -9,7 +9,7 @@ Does not promise: durability; a restart loses keys, shares and cfrags on purpose
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from asset_bridge.attestation.binding import REGISTRATION_NONCE
 from asset_bridge.attestation.configuration import OPERATOR_VIEW, ChainConfiguration
@@ -253,20 +253,17 @@ class TeeNodeCore:
 
     def _receipt(self, seen: Seen, slot: shares.Slot, e1: bytes, v1: bytes) -> DeliveryReceipt:
         order_id = seen.order.order_id
-
-        def receipt(signature: bytes) -> DeliveryReceipt:
-            return DeliveryReceipt(
-                generation=slot.generation,
-                slot=slot.index,
-                kfrag_id=slot.approved.kfrag_id,
-                cfrag_digest=cfrag_digest(slot.approved.kfrag_id, e1, v1),
-                fetch_digest=fetch_digest(self._domain, order_id, slot.generation),
-                block_number=seen.final.number,
-                block_hash=seen.final.hash,
-                node_id=self._identity.node_id,
-                epoch=slot.approved.epoch,
-                signature=signature,
-            )
-
-        digest = receipt_digest(self._domain, order_id, receipt(b""))
-        return receipt(self._identity.key.sign_digest(digest))
+        unsigned = DeliveryReceipt(
+            generation=slot.generation,
+            slot=slot.index,
+            kfrag_id=slot.approved.kfrag_id,
+            cfrag_digest=cfrag_digest(slot.approved.kfrag_id, e1, v1),
+            fetch_digest=fetch_digest(self._domain, order_id, slot.generation),
+            block_number=seen.final.number,
+            block_hash=seen.final.hash,
+            node_id=self._identity.node_id,
+            epoch=slot.approved.epoch,
+            signature=b"",
+        )
+        signature = self._identity.key.sign_digest(receipt_digest(self._domain, order_id, unsigned))
+        return replace(unsigned, signature=signature)
