@@ -360,3 +360,11 @@ def test_the_segment_key_changes_at_each_2_to_the_20() -> None:
     floe = FloeSealer(SMALL, KEY, aad, bytes(32))
     keys = [floe.cipher(position).encrypt(bytes(12), b"", b"") for position in (0, 1, edge - 1, edge, 2 * edge - 1)]
     assert keys[0] == keys[1] == keys[2] != keys[3] == keys[4]
+
+
+@pytest.mark.parametrize(
+    "encoded", [b"\x1c" + bytes(15) + b"\x20", b"\x1c" + b"\xff" * 16, b"\x1d" + b"\xff" * 32, b"\x1f"]
+)
+def test_a_reserved_head_is_refused_whatever_follows(encoded: bytes) -> None:
+    with pytest.raises(InputError, match="a head is malformed"):
+        cbor.decode(encoded)
