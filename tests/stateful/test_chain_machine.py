@@ -52,7 +52,9 @@ class ChainMachine(RuleBasedStateMachine):
         self.assets = [self.scene.listed()]
 
     def _account(self, name: str) -> PairAccount:
-        return self.accounts.setdefault(name, self.pair.account(name))
+        if name not in self.accounts:  # made once: making one funds it
+            self.accounts[name] = self.pair.account(name)
+        return self.accounts[name]
 
     def teardown(self) -> None:
         TOTAL.update(self.pair.seen)
