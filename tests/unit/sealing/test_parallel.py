@@ -236,3 +236,22 @@ def test_a_range_of_a_file_reads_what_a_plain_file_reads() -> None:
         assert file.seek(place) == plain.seek(place)
         assert file.read(size) == plain.read(size)
         assert file.tell() == plain.tell()
+
+
+@pytest.mark.parametrize("size", [1_990, 2_010, 2_050])
+def test_padding_is_zero_where_a_buffer_held_content_before(size: int) -> None:
+    data = b"\xff" * size
+    index = Index.of(Kind.FILE, [MemberSpec("a", size)])
+    arguments = {"file_key": KEY, "container_id": bytes(16), "lister": LISTER, "index": index, "parameters": SMALL}
+    made = Sealer(**arguments, randbytes=random.Random(1).randbytes, workers=1)  # type: ignore[arg-type]
+    body = bytearray(made.body_length_bytes)
+
+    def read(offset: int, view: memoryview) -> None:
+        view[:] = data[offset : offset + len(view)]
+
+    def write(offset: int, segment: memoryview) -> None:
+        body[offset : offset + len(segment)] = segment
+
+    made.write(read, write)
+    assert opener(made.header, body).read("a") == data
+    opener(made.header, body).scatter(lambda *_: None)  # ends only when all padding is zero
