@@ -6,12 +6,14 @@ the test is skipped and the reason printed; with CI=true it fails instead, whoev
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import json
 import os
 import platform
+import resource
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,11 @@ from tests.support.depth import depths_read
 from tools.anvil import AnvilMissingError, find_anvil
 
 ROOT = Path(__file__).resolve().parent.parent
+MOST_OPEN_FILES = 300
+
+_, _HARD_LIMIT = resource.getrlimit(resource.RLIMIT_NOFILE)
+if _HARD_LIMIT != resource.RLIM_INFINITY:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (_HARD_LIMIT, _HARD_LIMIT))
 
 # The same examples on every run, no time limit per example: a slow machine is not a failing test.
 settings.register_profile("project", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
@@ -125,3 +132,12 @@ def anvil_path() -> Path:
     found = find_anvil()
     assert found is not None, "mark this test needs_anvil"
     return found
+
+
+@pytest.fixture(autouse=True)
+def _files_of_ended_tests_are_closed() -> Iterator[None]:
+    """Networks in one process hold hundreds of small files in reference cycles; collect them before the system's limit is near."""
+    yield
+    open_files = Path("/proc/self/fd") if Path("/proc/self/fd").exists() else Path("/dev/fd")
+    if len(os.listdir(open_files)) > MOST_OPEN_FILES:
+        gc.collect()
