@@ -12,6 +12,7 @@ import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import cbor2
 import pytest
@@ -113,38 +114,18 @@ def archive_header(data: bytes) -> None:
     crypt4gh._read_header(io.BytesIO(data), SECRET)
 
 
+KEY_FOLDER = TemporaryDirectory()
+
+
 def key_file(data: bytes) -> None:
     """Both kinds of key files, from a place that holds these bytes."""
-    path = _Bytes(data)
+    path = Path(KEY_FOLDER.name) / "key"
+    path.write_bytes(data)
     for read in (crypt4gh.read_public_key, lambda file: crypt4gh.read_secret_key(file, lambda: b"")):
         try:
-            read(path)  # type: ignore[arg-type]
+            read(path)
         except BridgeError:
             continue
-
-
-class _Bytes:
-    """A path whose file holds these bytes; the key files are read through a descriptor, so a pipe serves."""
-
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-
-    def __fspath__(self) -> str:
-        import os
-
-        reader, writer = os.pipe()
-        os.write(writer, self.data[:60_000])
-        os.close(writer)
-        self.name = f"/proc/self/fd/{reader}" if Path("/proc/self/fd").is_dir() else f"/dev/fd/{reader}"
-        self.reader = reader
-        return self.name
-
-    def __del__(self) -> None:
-        import contextlib
-        import os
-
-        with contextlib.suppress(AttributeError, OSError):
-            os.close(self.reader)
 
 
 def same(parse: Callable[[bytes], bytes]) -> Target:
