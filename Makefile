@@ -15,7 +15,7 @@ help:
 	@echo "make gas                   what each call of the contracts costs, compared with the stored figures"
 	@echo "make setup                 only .venv and the development chain"
 	@echo "make format                lay out the Python files"
-	@echo "make lock                  write requirements.lock anew"
+	@echo "make lock                  write requirements.lock anew (UPGRADE=1 for newer versions)"
 
 setup:
 	@$(PYTHON) tools/setup.py
@@ -42,7 +42,7 @@ format: setup
 	@$(VENV)/ruff format . && $(VENV)/ruff check --fix .
 
 lock: setup
-	@$(VENV)/python tools/lock.py
+	@$(VENV)/python tools/lock.py $(if $(UPGRADE),--upgrade)
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,6 +1,6 @@
 """Write requirements.lock and tools/node.lock: every version and every hash, no addresses.
 
-Run by `make lock` with the project's own Python 3.11. Resolves once for this machine, then asks pip which file
+Run by `make lock` with the project's own Python 3.11; what is locked keeps its version, `make lock UPGRADE=1` takes the newest. Resolves once for this machine, then asks pip which file
 each supported target (platform × Python) would take of exactly those versions, and writes the hashes of all of
 them. pip alone talks to the index, with whatever index the machine is configured for; its address is not written.
 
@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,22 +32,25 @@ PYTHONS = ("3.11", "3.12", "3.13")
 # Needed to install the project itself in place without a build environment of its own.
 BUILD_REQUIREMENTS = ("hatchling>=1.27", "editables>=0.5")
 # pip evaluates markers for the machine it runs on, so what is for one target only is resolved beside the rest.
-ONE_TARGET = "umbral-pre"
+ONE_TARGET = ("umbral-pre", "crypt4gh")
 
 
-def main() -> int:
-    """Write both lock files; the exit status is pip's when it fails."""
+def main(arguments: list[str]) -> int:
+    """Write both lock files; versions locked before stay unless `arguments` holds --upgrade."""
+    upgrade = "--upgrade" in arguments
+    known = {} if upgrade else locked(ROOT / "requirements.lock")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     wanted = [*project["dependencies"], *extras["demo"], *extras["test"], *extras["check"], *BUILD_REQUIREMENTS]
-    ours = [line for line in wanted if not line.startswith(("asset-bridge", ONE_TARGET))]
+    ours = [line for line in wanted if not line.startswith(("asset-bridge", *ONE_TARGET))]
     special = [line for line in wanted if line.startswith(ONE_TARGET)]
-    pins = {name: version for name, (version, _) in report(ours).items()}
-    print(f"resolved {len(pins)} packages")
-    hashes = {name: set() for name in pins}
-    for target, tags in PLATFORMS.items():
+    pins = {name: version for name, (version, _) in report(ours, constraints=list(known)).items()}
+    fresh = {name: version for name, version in pins.items() if f"{name}=={version}" not in known}
+    print(f"resolved {len(pins)} packages, {len(fresh)} of them not locked before")
+    hashes = {name: set(known.get(f"{name}=={version}", ())) for name, version in pins.items()}
+    for target, tags in PLATFORMS.items() if fresh else ():
         for python in PYTHONS:
-            found, missing = files_for(pins, tags, python)
+            found, missing = files_for(fresh, tags, python)
             for name, digest in found.items():
                 hashes[name].add(digest)
             print(
@@ -55,14 +59,17 @@ def main() -> int:
     lines = [entry(f"{name}=={pins[name]}", hashes[name]) for name in sorted(pins)]
     for requirement in special:
         name, marker = requirement.split(";", 1)
-        ((_, (_, digest)),) = report([name.strip()], "--no-deps").items()
-        lines.append(entry(f"{name.strip()} ;{marker}", {digest}))
+        wanted_here = report([name.strip()], constraints=[*known, *(f"{n}=={v}" for n, v in pins.items())])
+        for other, (version, digest) in wanted_here.items():
+            if other not in pins:
+                lines.append(entry(f"{other}=={version} ;{marker}", {digest}))
     write(ROOT / "requirements.lock", lines)
 
-    node = {name: version for name, (version, _) in report(extras["node"]).items()}
-    digests = {name: set() for name in node}
+    node_known = {} if upgrade else locked(ROOT / "tools" / "node.lock")
+    node = {name: version for name, (version, _) in report(extras["node"], constraints=list(node_known)).items()}
+    digests = {name: set(node_known.get(f"{name}=={version}", ())) for name, version in node.items()}
     for tags in PLATFORMS.values():
-        for name, digest in files_for(node, tags, "3.11")[0].items():
+        for name, digest in files_for({n: v for n, v in node.items() if not digests[n]}, tags, "3.11")[0].items():
             digests[name].add(digest)
     write(ROOT / "tools" / "node.lock", [entry(f"{name}=={node[name]}", digests[name]) for name in sorted(node)])
     return 0
@@ -71,7 +78,7 @@ def main() -> int:
 def files_for(pins: dict[str, str], tags: tuple[str, ...], python: str) -> tuple[dict[str, str], list[str]]:
     """The digest of the wheel of each pin for one target, and the names of those that have none."""
     left, missing = dict(pins), []
-    while True:
+    while left:
         options = ["--no-deps", "--only-binary", ":all:", "--target", "unused", "--python-version", python]
         for tag in tags:
             options += ["--platform", tag]
@@ -85,14 +92,27 @@ def files_for(pins: dict[str, str], tags: tuple[str, ...], python: str) -> tuple
             del left[canonical(absent[1])]
             continue
         return {name: digest for name, (_, digest) in found.items()}, missing
+    return {}, missing
 
 
-def report(requirements: list[str], *options: str) -> dict[str, tuple[str, str]]:
-    """What pip would install: name → (version, sha256)."""
+def locked(path: Path) -> dict[str, set[str]]:
+    """The requirements of a lock file, name==version → sha256 of its files."""
+    found: dict[str, set[str]] = {}
+    for line in path.read_text().splitlines() if path.exists() else ():
+        if match := re.match(r"[A-Za-z0-9][^ ;]*==[^ ;\\]+", line):
+            digests = found.setdefault(match[0], set())
+        elif digest := re.search(r"--hash=sha256:([0-9a-f]{64})", line):
+            digests.add(digest[1])
+    return found
+
+
+def report(requirements: list[str], *options: str, constraints: Sequence[str] = ()) -> dict[str, tuple[str, str]]:
+    """What pip would install under `constraints`: name → (version, sha256)."""
     with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder, "report.json")
+        out, bounds = Path(folder, "report.json"), Path(folder, "constraints.txt")
+        bounds.write_text("\n".join(constraints))
         command = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--quiet"]
-        command += ["--report", str(out), *options, *requirements]
+        command += ["--report", str(out), "-c", str(bounds), *options, *requirements]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
         if done.returncode:
             raise subprocess.CalledProcessError(done.returncode, command, done.stdout, done.stderr)
@@ -127,4 +147,4 @@ def write(path: Path, lines: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(main(sys.argv[1:]))

@@ -32,6 +32,8 @@ NODE_LOCK = ROOT / "tools" / "node.lock"
 PROJECTS = (ROOT, ROOT / "packages" / "asset-bridge-simulator")
 # requirements.lock holds hashes for these; the newest first, because it is the fastest.
 SUPPORTED = ((3, 13), (3, 12), (3, 11))
+# The lock is the whole set: with a resolver at work, a newer release of a package named with an extra would stop it.
+LOCKED = ("install", "--no-compile", "--no-deps", "--require-hashes", "--only-binary", ":all:")
 
 
 class SetUpError(Exception):
@@ -79,7 +81,7 @@ def make_environment() -> None:
     STAMP.unlink(missing_ok=True)
     total = len(re.findall(r"^[A-Za-z0-9]", LOCK.read_text(), re.MULTILINE))
     say(f"installing {total} locked packages")
-    pip("install", "--no-compile", "--require-hashes", "--only-binary", ":all:", "-r", str(LOCK), total=total)
+    pip(*LOCKED, "-r", str(LOCK), total=total)
     say("installing the project in place")
     editable = [word for project in PROJECTS for word in ("-e", str(project))]
     pip("install", "--no-deps", "--no-build-isolation", *editable)

@@ -1,6 +1,6 @@
 """Run the tests: `make test`, `make test ROOM=tests/unit/sealing`, `make test DEPTH=deep [ROOM=…]`.
 
-Quick depth is one pytest run. Deep runs one pytest a folder, keeps what is done in .cache/deep/, goes on from there
+Quick depth is one pytest run with a worker for each core (WORKERS=1 for one alone). Deep runs one pytest a folder, keeps what is done in .cache/deep/, goes on from there
 when it is started again at the same commit, and writes docs/reference/deep-runs.md.
 """
 
@@ -32,13 +32,19 @@ def main(rooms: list[str]) -> int:
                 file=sys.stderr,
             )
             return 2
-    return run_deep(rooms) if depth == "deep" else pytest(rooms)
+    return run_deep(rooms) if depth == "deep" else pytest(rooms, workers())
 
 
-def pytest(rooms: list[str], **more: str) -> int:
+def workers() -> list[str]:
+    """Options that spread the files of tests over the cores; the files marked slow start first (tests/conftest.py)."""
+    count = os.environ.get("WORKERS") or str(os.cpu_count() or 1)
+    return [] if count == "1" else ["-n", count, "--dist", "loadfile", "--no-loadscope-reorder"]
+
+
+def pytest(rooms: list[str], options: list[str] | None = None, **more: str) -> int:
     """One pytest run, shown as it goes."""
-    environment = {**os.environ, **more}
-    return subprocess.run([sys.executable, "-m", "pytest", *rooms], cwd=ROOT, env=environment).returncode
+    command = [sys.executable, "-m", "pytest", *(options or []), *rooms]
+    return subprocess.run(command, cwd=ROOT, env={**os.environ, **more}).returncode
 
 
 def run_deep(rooms: list[str]) -> int:

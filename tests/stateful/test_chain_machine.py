@@ -123,12 +123,14 @@ class ChainMachine(RuleBasedStateMachine):
         self.attempt(lambda: self.scene.provider.approve(order.order_id, approval))
 
     @rule(pick=picks)
-    def deny_or_cancel(self, pick: int) -> None:
+    def deny(self, pick: int) -> None:
+        order = self.order(pick, REQUESTED)
+        self.attempt(lambda: self.scene.provider.deny(order.order_id, keccak(b"no"), 5))
+
+    @rule(pick=picks)
+    def cancel(self, pick: int) -> None:
         order = self.order(pick, REQUESTED, APPROVED)
-        if pick % 2:
-            self.attempt(lambda: self.scene.provider.deny(order.order_id, keccak(b"no"), 5))
-        else:
-            self.attempt(lambda: self.scene.consumer.cancel(order.order_id))
+        self.attempt(lambda: self.scene.consumer.cancel(order.order_id))
 
     @rule(pick=picks)
     def expire(self, pick: int) -> None:
