@@ -157,63 +157,68 @@ def list_asset(
     offer_terms: OfferTerms,
     supersedes: bytes32,
     storage: Bytes[368],
-    body: Bytes[24576],
     authority_: Bytes[1084],
 ) -> bytes32:
     """
     @notice Lists a sealed asset with its first offer and the light node's receipt for its stored body.
     @param keys    pk_A(33), W(33), proof of W(98), kfrag signer(33), y of the signer(32).
     @param storage light node(32), epoch(8), block(8), signature(64), storage nodes(32 each, ascending).
-    @param body    The sealed body itself, to keep it on chain for ever; else empty.
     """
-    assert len(header) == 128 and len(capsule) == 98 and len(keys) == 229 and len(package) != 0, "ledger: wrong length"
-    assert body_length != 0 and body_length <= MAX_BODY_LENGTH, "ledger: body length is out of range"
-    asset_id: bytes32 = keccak256(
-        abi_encode(
-            "asset-bridge/asset/1",
-            chain.id,
-            self,
-            provider,
-            keccak256(header),
-            keccak256(capsule),
-            keccak256(package),
-            slice(keys, 0, 33),
-            slice(keys, 33, 33),
-            slice(keys, 164, 33),
-            pq_commit,
-            body_digest,
-            convert(body_length, uint256),
-        )
+    return self._list(
+        provider,
+        header,
+        capsule,
+        package,
+        keys,
+        pq_commit,
+        body_digest,
+        body_length,
+        description,
+        offer_terms,
+        supersedes,
+        storage,
+        authority_,
     )
-    credits: bytes32 = self._check_storage(storage, body_digest, body_length)
-    commitment: bytes32 = self._commitment(slice(capsule, 0, 66), keys)
-    offer: IAssetLedger.Offer = self._offer(offer_terms, keccak256(concat(commitment, credits)))
-    offer_hash: bytes32 = keccak256(abi_encode(offer))
-    profiles._only_owner(
-        provider, authority._actor(authority_, abi_encode(LIST_TYPE, asset_id, offer_hash, description, supersedes))
+
+
+@external
+def list_with_body(
+    provider: address,
+    header: Bytes[128],
+    capsule: Bytes[98],
+    package: Bytes[256],
+    keys: Bytes[229],
+    pq_commit: bytes32,
+    body_digest: bytes32,
+    body_length: uint64,
+    description: bytes32,
+    offer_terms: OfferTerms,
+    supersedes: bytes32,
+    storage: Bytes[368],
+    body: Bytes[24576],
+    authority_: Bytes[1084],
+) -> bytes32:
+    """
+    @notice As `list_asset`, and keeps the sealed body itself on chain for ever.
+    """
+    # A function of its own: room for a body of this size in memory costs every listing 20,000 gas, also without one.
+    assert len(body) == convert(body_length, uint256) and sha256(body) == body_digest, "ledger: body does not match"
+    asset_id: bytes32 = self._list(
+        provider,
+        header,
+        capsule,
+        package,
+        keys,
+        pq_commit,
+        body_digest,
+        body_length,
+        description,
+        offer_terms,
+        supersedes,
+        storage,
+        authority_,
     )
-    assert profiles._has_profile(provider), "ledger: no profile"
-    pk_a_hash: bytes32 = keccak256(slice(keys, 0, 33))
-    assert self.key_commitment[provider][pk_a_hash] == empty(bytes32), "ledger: delegating key is used"
-    self.key_commitment[provider][pk_a_hash] = commitment
-    self._assets[asset_id] = self._binding(provider, offer_hash) | LISTED
-    log Listed(
-        asset_id=asset_id,
-        provider=provider,
-        header=header,
-        capsule=capsule,
-        package=package,
-        keys=keys,
-        pq_commit=pq_commit,
-        body_digest=body_digest,
-        body_length=body_length,
-        description=description,
-        offer=offer,
-        supersedes=supersedes,
-        storage=storage,
-    )
-    if len(body) != 0:
-        self._save_body(asset_id, body, body_digest, body_length)
+    log BodySaved(asset_id=asset_id, body=body)
     return asset_id
 
 
@@ -347,9 +352,68 @@ def _listed(asset_id: bytes32, provider: address, offer_hash: bytes32) -> uint25
 
 
 @internal
-def _save_body(asset_id: bytes32, body: Bytes[24576], body_digest: bytes32, body_length: uint64):
-    assert len(body) == convert(body_length, uint256) and sha256(body) == body_digest, "ledger: body does not match"
-    log BodySaved(asset_id=asset_id, body=body)
+def _list(
+    provider: address,
+    header: Bytes[128],
+    capsule: Bytes[98],
+    package: Bytes[256],
+    keys: Bytes[229],
+    pq_commit: bytes32,
+    body_digest: bytes32,
+    body_length: uint64,
+    description: bytes32,
+    offer_terms: OfferTerms,
+    supersedes: bytes32,
+    storage: Bytes[368],
+    authority_: Bytes[1084],
+) -> bytes32:
+    assert len(header) == 128 and len(capsule) == 98 and len(keys) == 229 and len(package) != 0, "ledger: wrong length"
+    assert body_length != 0 and body_length <= MAX_BODY_LENGTH, "ledger: body length is out of range"
+    asset_id: bytes32 = keccak256(
+        abi_encode(
+            "asset-bridge/asset/1",
+            chain.id,
+            self,
+            provider,
+            keccak256(header),
+            keccak256(capsule),
+            keccak256(package),
+            slice(keys, 0, 33),
+            slice(keys, 33, 33),
+            slice(keys, 164, 33),
+            pq_commit,
+            body_digest,
+            convert(body_length, uint256),
+        )
+    )
+    credits: bytes32 = self._check_storage(storage, body_digest, body_length)
+    commitment: bytes32 = self._commitment(slice(capsule, 0, 66), keys)
+    offer: IAssetLedger.Offer = self._offer(offer_terms, keccak256(concat(commitment, credits)))
+    offer_hash: bytes32 = keccak256(abi_encode(offer))
+    profiles._only_owner(
+        provider, authority._actor(authority_, abi_encode(LIST_TYPE, asset_id, offer_hash, description, supersedes))
+    )
+    assert profiles._has_profile(provider), "ledger: no profile"
+    pk_a_hash: bytes32 = keccak256(slice(keys, 0, 33))
+    assert self.key_commitment[provider][pk_a_hash] == empty(bytes32), "ledger: delegating key is used"
+    self.key_commitment[provider][pk_a_hash] = commitment
+    self._assets[asset_id] = self._binding(provider, offer_hash) | LISTED
+    log Listed(
+        asset_id=asset_id,
+        provider=provider,
+        header=header,
+        capsule=capsule,
+        package=package,
+        keys=keys,
+        pq_commit=pq_commit,
+        body_digest=body_digest,
+        body_length=body_length,
+        description=description,
+        offer=offer,
+        supersedes=supersedes,
+        storage=storage,
+    )
+    return asset_id
 
 
 @view

@@ -249,7 +249,18 @@ def contradict(
     assert terms.fetch_signer == signatures._recover(
         fetch_digest, extract32(fetch, 0, output_type=uint256), extract32(fetch, 32, output_type=uint256)
     ), "challenges: fetch is not the consumer's"
-    node_messages._check_receipt(domain, order_id, generation, slot, row, fetch_digest, receipt)
+    node_messages._check_receipt(
+        domain,
+        order_id,
+        generation,
+        slot,
+        extract32(row, 0),
+        extract32(row, 32, output_type=uint256),
+        extract32(row, 60),
+        fetch_digest,
+        receipt,
+        0,
+    )
     assert self._verified(terms, parts, capsule, table, row, slice(proof, 0, PROOF)), "challenges: proof does not hold"
     shown: bytes32 = keccak256(concat(extract32(row, 60), slice(proof, 0, 66)))
     assert shown != extract32(receipt, 1), "challenges: receipt is true"

@@ -46,6 +46,7 @@ LOW_7: constant(uint256) = 2**7 - 1
 LOW_16: constant(uint256) = 2**16 - 1
 LOW_32: constant(uint256) = 2**32 - 1
 LOW_64: constant(uint256) = 2**64 - 1
+LOW_160: constant(uint256) = 2**160 - 1
 
 # accepted(2), ends_at(5) stand before recorder and nodes.
 PROGRESS_HEAD: constant(uint256) = 7
