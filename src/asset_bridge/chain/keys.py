@@ -11,9 +11,9 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from coincurve import PrivateKey
-from eth_hash.auto import keccak
 
 from asset_bridge.errors import InputError
+from asset_bridge.keys.keccak import keccak
 
 SECRET_BYTES = 32
 
@@ -28,7 +28,7 @@ def checksum_address(raw: bytes) -> str:
         raise InputError("chain.address", f"An address has 20 bytes, not {len(raw)}.")
     plain = raw.hex()
     digest = keccak(plain.encode()).hex()
-    return "0x" + "".join(c.upper() if int(d, 16) >= 8 else c for c, d in zip(plain, digest, strict=False))
+    return "0x" + "".join([c.upper() if d > "7" else c for c, d in zip(plain, digest, strict=False)])
 
 
 def address_bytes(address: str) -> bytes:

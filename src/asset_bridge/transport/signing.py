@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from coincurve import PublicKey
-from eth_hash.auto import keccak
 
 from asset_bridge.errors import RefusedError
+from asset_bridge.keys.keccak import keccak
 
 MAX_VALID_SECONDS = 60  # spec/node-http.md §2.3
 CLOCK_SKEW_SECONDS = 5
@@ -189,7 +189,7 @@ def _eip191(message: bytes) -> bytes:
 def _eip55(address: bytes) -> str:
     plain = address.hex()
     digest = keccak(plain.encode()).hex()
-    return "0x" + "".join(c.upper() if int(d, 16) >= 8 else c for c, d in zip(plain, digest, strict=False))
+    return "0x" + "".join([c.upper() if d > "7" else c for c, d in zip(plain, digest, strict=False)])
 
 
 def _refused(why: str) -> RefusedError:
