@@ -56,7 +56,12 @@ def main(arguments: list[str]) -> int:
             print(
                 f"{target}, Python {python}: {len(found)} wheels" + "".join(f"\n    no wheel of {n}" for n in missing)
             )
-    lines = [entry(f"{name}=={pins[name]}", hashes[name]) for name in sorted(pins)]
+    # Only where its marker holds (the machine that runs this is one of them): it has no file for other targets.
+    marked = {canonical(re.split("[<>=!~ ;]", line)[0]): line.split(";", 1)[1] for line in ours if ";" in line}
+    lines = [
+        entry(f"{name}=={pins[name]}" + (f" ;{marked[name]}" if name in marked else ""), hashes[name])
+        for name in sorted(pins)
+    ]
     for requirement in special:
         name, marker = requirement.split(";", 1)
         wanted_here = report([name.strip()], constraints=[*known, *(f"{n}=={v}" for n, v in pins.items())])
