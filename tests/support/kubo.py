@@ -67,8 +67,18 @@ def block_file(daemon: KuboDaemon, cid: Cid) -> Path:
     return daemon.repo / "blocks" / name[-3:-1] / f"{name}.data"
 
 
+def ipfs_environment(daemon: KuboDaemon) -> dict[str, str]:
+    """For kubo's own command line against the running daemon."""
+    return {**os.environ, "IPFS_PATH": str(daemon.repo), "IPFS_TELEMETRY": "off"}
+
+
+def add_argv(daemon: KuboDaemon, *options: str) -> list[str]:
+    """`ipfs add` of what comes through the pipe; prints the root."""
+    return [str(daemon.program), f"--api-auth=bearer:{daemon.secret}", "add", "-Q", "--pin=false", *options]
+
+
 def ipfs(daemon: KuboDaemon, *words: str, data: bytes | None = None) -> bytes:
-    """The command line of kubo itself, against the running daemon."""
-    environment = {**os.environ, "IPFS_PATH": str(daemon.repo), "IPFS_TELEMETRY": "off"}
+    """kubo's own command line."""
     argv = [str(daemon.program), f"--api-auth=bearer:{daemon.secret}", *words]
-    return subprocess.run(argv, input=data, env=environment, capture_output=True, check=True, timeout=300).stdout
+    done = subprocess.run(argv, input=data, env=ipfs_environment(daemon), capture_output=True, check=True, timeout=300)
+    return done.stdout

@@ -230,7 +230,10 @@ class KuboDaemon:
             (self.repo / name).unlink(missing_ok=True)
         heard = self.log.stat().st_size if self.log.exists() else 0
         reading, self._pipe = os.pipe()
-        argv = processes.guarded(reading, [str(self.program), "daemon", "--migrate=true", "--enable-gc=false"])
+        words = [str(self.program), "daemon", "--migrate=true", "--enable-gc=false"]
+        if not self.options.swarm_listen:
+            words.append("--offline")  # else kubo waits on the network for a block that a pin lacks
+        argv = processes.guarded(reading, words)
         try:
             self._running = processes.start(
                 "kubo",

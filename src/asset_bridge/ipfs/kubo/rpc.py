@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from asset_bridge.ipld.cid import DAG_PB, Cid, verify_block
 MAX_BLOCK_BYTES = 2 * 1024 * 1024
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 CIDS_A_CALL = 500
+PIN_SECONDS = 20.0
 ACTOR = "storage node"
 _CODECS = {DAG_PB: "dag-pb"}
 
@@ -135,16 +137,17 @@ class KuboRpc:
 
     # --- bodies -------------------------------------------------------------------------------------------------------------
 
-    def dag_import(self, car: Iterable[bytes], *, pin: bool) -> int:
-        """Import a CAR (kubo checks each block's hash), and pin its root when `pin`; returns how many blocks it had.
+    def dag_import(self, car: Iterable[bytes]) -> int:
+        """Import a CAR without a pin (kubo checks each block's hash); returns how many blocks it had.
+
+        kubo's own pinning at the end of an import is not used: it waits for missing blocks on the network, whatever it is told, while
+        `pin` says at once that they are missing.
 
         Raises:
-            UnavailableError(ipfs.kubo-pin): the tree below the root is not whole. UnavailableError(ipfs.kubo-reply): the CAR is malformed.
+            UnavailableError(ipfs.kubo-reply): the CAR is malformed, or one of its blocks has another hash.
         """
         count = None
-        for line in self._lines("dag/import", {"pin-roots": "true" if pin else "false", "stats": "true"}, file=car):
-            if (line.get("Root") or {}).get("PinErrorMsg"):
-                raise _not_whole()
+        for line in self._lines("dag/import", {"pin-roots": "false", "stats": "true"}, file=car):
             if line.get("Stats"):
                 count = _integer(line["Stats"], "BlockCount")
         if count is None:
@@ -157,12 +160,22 @@ class KuboRpc:
             yield from response.iter_raw()
 
     def pin(self, root: Cid, name: str) -> None:
-        """Pin `root` and everything below it, which kubo reads whole for that. UnavailableError(ipfs.kubo-pin): not everything is there."""
-        options = {"arg": str(root), "name": name, "progress": "true", "offline": "true"}
-        done = False
+        """Pin `root` and everything below it, which kubo reads whole for that.
+
+        A kubo with a network waits there for blocks that it lacks; PIN_SECONDS without progress end that.
+
+        Raises:
+            UnavailableError(ipfs.kubo-pin): not everything is there.
+        """
+        options = {"arg": str(root), "name": name, "progress": "true"}
+        done, seen, moved_at = False, 0, time.monotonic()
         try:
             for line in self._lines("pin/add", options, cid=root):
                 done = done or str(root) in (line.get("Pins") or [])
+                if line.get("Progress", seen) != seen:
+                    seen, moved_at = line["Progress"], time.monotonic()
+                if not done and time.monotonic() - moved_at > PIN_SECONDS:
+                    raise _not_whole()
         except (UnavailableError, TamperedError) as error:
             if error.code in ("ipfs.block-missing", "ipfs.block-damaged"):
                 raise _not_whole() from error

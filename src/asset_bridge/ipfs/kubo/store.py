@@ -138,7 +138,7 @@ class KuboStore:
         if dag.length_bytes == 0:
             self._rpc.block_put(root, b"")
         if dag.interior:
-            self._rpc.dag_import(_car(dag), pin=False)
+            self._rpc.dag_import(_car(dag))
         try:
             self._rpc.pin(root, f"{PIN_NAME}{dag.length_bytes}")
         except UnavailableError as error:

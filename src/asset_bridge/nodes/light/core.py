@@ -23,6 +23,7 @@ from asset_bridge.chain.records import (
     FetchSignature,
     Node,
     NodeKind,
+    OrderState,
     StorageReceipt,
 )
 from asset_bridge.errors import BridgeError, InputError, RefusedError, UnavailableError
@@ -148,7 +149,8 @@ class LightNodeCore:
         """Delete a body from the storage nodes: receipts, and the names of nodes that did not answer.
 
         Raises:
-            RefusedError(light.unpin): it is not the asker's, or an asset that names it is still listed or busy.
+            RefusedError(light.unpin): it is not the asker's, or an asset that names it is still listed or busy, or has an order that
+            is approved and can still be paid.
         """
         upload = self.uploads.find(root)
         if upload is None:
@@ -156,6 +158,7 @@ class LightNodeCore:
         listed = [a for a in self.parts.reader.assets() if a.listing.body_digest == root.digest]
         now = self.parts.clock()
         free = all(a.provider == asked_by and a.retired and a.busy_until <= now for a in listed)
+        free = free and not any(self._may_be_paid(a.asset_id, now) for a in listed)
         if not free or (not listed and upload.uploader != asked_by):
             raise RefusedError(
                 "light.unpin",
@@ -173,6 +176,10 @@ class LightNodeCore:
         if not silent:
             self.uploads.forget(root)
         return receipts, silent
+
+    def _may_be_paid(self, asset_id: bytes, now: float) -> bool:
+        orders = self.parts.reader.orders(asset_id=asset_id)
+        return any(order.state is OrderState.APPROVED and order.pay_by > now for order in orders)
 
     def audit(self) -> list[Finding]:
         """One round of the replicas' audit; see audit.py."""
