@@ -47,14 +47,12 @@ def store_of(daemon: KuboDaemon, folder: Path) -> Iterator[KuboStore]:
     try:
         yield store
     finally:
-        empty(daemon, store)
+        empty(store)
         store.close()
 
 
-def empty(daemon: KuboDaemon, store: KuboStore) -> None:
-    """Delete every body and import, started again when a test stopped the kubo."""
-    if not (daemon.repo / "api").exists():
-        daemon.start()
+def empty(store: KuboStore) -> None:
+    """Delete every body and import."""
     for info in store.inventory():
         store.remove(info.root)
 

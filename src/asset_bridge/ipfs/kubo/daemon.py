@@ -25,7 +25,6 @@ from asset_bridge import processes
 from asset_bridge.errors import BridgeError, InputError, UnavailableError
 from asset_bridge.ipfs.files import disk_errors, write_durable
 from asset_bridge.ipfs.kubo.rpc import KuboRpc
-from asset_bridge.ipfs.multiaddr import loopback_url
 
 START_SECONDS = 60.0
 LOCK_SECONDS = 20.0
@@ -114,14 +113,14 @@ class KuboDaemon:
 
     @property
     def gateway_url(self) -> str:
-        """kubo's own trustless gateway, on loopback, while it runs."""
-        return (self.repo / "gateway").read_text().strip().removesuffix("/")
+        """kubo's own trustless gateway, on loopback, from the first start on."""
+        assert self._ports is not None
+        return f"http://127.0.0.1:{self._ports[1]}"
 
     def rpc(self, *, timeout_seconds: float = 30.0) -> KuboRpc:
-        """Its RPC, while it runs."""
-        return KuboRpc(
-            loopback_url((self.repo / "api").read_text()), secret=self.secret, timeout_seconds=timeout_seconds
-        )
+        """Its RPC, from the first start on."""
+        assert self._ports is not None
+        return KuboRpc(f"http://127.0.0.1:{self._ports[0]}", secret=self.secret, timeout_seconds=timeout_seconds)
 
     def start(self) -> None:
         """Set up what is not set up yet, start kubo, wait until its RPC answers.
@@ -271,10 +270,7 @@ class KuboDaemon:
     def _ready(self) -> bool:
         if not (self.repo / "api").exists() or not (self.repo / "gateway").exists():
             return False
-        try:
-            rpc = self.rpc(timeout_seconds=2.0)
-        except (BridgeError, OSError):
-            return False
+        rpc = self.rpc(timeout_seconds=2.0)
         try:
             rpc.version()
         except BridgeError:
