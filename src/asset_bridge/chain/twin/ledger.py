@@ -9,7 +9,6 @@ from itertools import pairwise
 from typing import Any
 
 from eth_abi.abi import encode
-from eth_hash.auto import keccak
 
 from asset_bridge.chain import ids, packing
 from asset_bridge.chain.keys import checksum_address
@@ -18,6 +17,7 @@ from asset_bridge.chain.packing import OfferArgs
 from asset_bridge.chain.records import ZERO32, ZERO_ADDRESS
 from asset_bridge.chain.twin.registry import NodeRegistry
 from asset_bridge.chain.twin.world import Contract, Message, World, zero
+from asset_bridge.keys.keccak import keccak
 
 LISTED, RETIRED = 1, 2
 MAX_PERIOD = 315_360_000
