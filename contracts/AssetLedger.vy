@@ -112,7 +112,6 @@ registry: public(immutable(address))
 minimum_periods: public(immutable(uint256))
 
 token_active_at: public(HashMap[address, uint256])
-exchange_closed: public(HashMap[address, bool])
 key_commitment: public(HashMap[address, HashMap[bytes32, bytes32]])
 # An asset is one word: state(8), busy_until(32), and above them the first 216 bits of the digest of provider and offer.
 _assets: HashMap[bytes32, uint256]
@@ -260,8 +259,7 @@ def quote(asset_id: bytes32, provider: address, offer_hash: bytes32, token: addr
     """
     @notice Reverts unless the calling Exchange may open an order of this provider's asset at exactly this offer.
     """
-    governed._only_exchange()
-    assert not self.exchange_closed[msg.sender], "ledger: exchange is closed"
+    assert governed._check_exchange(msg.sender) & governed.CLOSED == 0, "ledger: exchange is closed"
     self._listed(asset_id, provider, offer_hash)
     self._check_token(token)
     return True
@@ -272,7 +270,7 @@ def hold(asset_id: bytes32, until: uint256):
     """
     @notice Keeps an asset from being retired until the last window of a paid order is over.
     """
-    governed._only_exchange()
+    governed._check_exchange(msg.sender)
     word: uint256 = self._assets[asset_id]
     if word >> 8 & LOW_32 < until:
         assert until <= LOW_32, "ledger: time is too large"
@@ -307,8 +305,8 @@ def close_exchange(exchange: address):
     @notice Ends new requests at an Exchange for ever; every order that it has can still end.
     """
     governed._only_governor()
-    assert governed.exchange_active_at[exchange] != 0, "governor: not a listed exchange"
-    self.exchange_closed[exchange] = True
+    assert governed._exchanges[exchange] != 0, "governor: not a listed exchange"
+    governed._exchanges[exchange] |= governed.CLOSED
     log ExchangeClosed(exchange=exchange)
 
 
@@ -328,6 +326,16 @@ def asset(asset_id: bytes32) -> (bytes32, uint8, uint64):
         convert(word & LOW_8, uint8),
         convert(word >> 8 & LOW_32, uint64),
     )
+
+
+@view
+@external
+@reentrant
+def exchange_closed(exchange: address) -> bool:
+    """
+    @notice Whether an Exchange takes no new requests.
+    """
+    return governed._exchanges[exchange] & governed.CLOSED != 0
 
 
 # Internal

@@ -258,8 +258,11 @@ def contradict(
         extract32(row, 32, output_type=uint256),
         extract32(row, 60),
         fetch_digest,
-        receipt,
-        0,
+        extract32(receipt, 1),
+        extract32(receipt, 33, output_type=uint256) >> 192,
+        extract32(receipt, 41),
+        extract32(receipt, 73, output_type=uint256),
+        extract32(receipt, 105, output_type=uint256),
     )
     assert self._verified(terms, parts, capsule, table, row, slice(proof, 0, PROOF)), "challenges: proof does not hold"
     shown: bytes32 = keccak256(concat(extract32(row, 60), slice(proof, 0, 66)))

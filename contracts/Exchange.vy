@@ -189,7 +189,8 @@ def pay(
     @notice Puts the price into escrow, with the Accept of at least t nodes; those and no others owe the delivery.
     """
     table_hash: bytes32 = orders._table_hash(terms, table)
-    status: uint256 = order_book._read(order_id, terms, card, table_hash, empty(bytes32), 1 << orders.APPROVED)
+    basis: bytes32 = orders._basis(terms, card)
+    status: uint256 = order_book._read_basis(order_id, basis, table_hash, empty(bytes32), 1 << orders.APPROVED)
     orders._before_deadline(status)
     self._only_consumer(
         terms, authority._actor(authority_, abi_encode(verbs.PAY_TYPE, order_id, terms.token, terms.price, table_hash))
@@ -204,7 +205,7 @@ def pay(
         convert(convert(bitmap, uint16), bytes2), convert(convert(ends_at, uint40), bytes5)
     )
     order_book._words[order_id] = (
-        orders._core(orders._basis(terms, card), table_hash, keccak256(progress))
+        orders._core(basis, table_hash, keccak256(progress))
         | orders._moved(status, orders.PAID, deliver_by)
         | orders.MONEY
     )
@@ -443,7 +444,8 @@ def _record(
     if current_table != empty(bytes32):
         assert order_book._past[order_id][table_hash], "exchange: not a table of this order"
         table_hash = current_table
-    status: uint256 = order_book._read(order_id, terms, card, table_hash, keccak256(progress), 1 << orders.PAID | 1 << orders.REVOKED)
+    basis: bytes32 = orders._basis(terms, card)
+    status: uint256 = order_book._read_basis(order_id, basis, table_hash, keccak256(progress), 1 << orders.PAID | 1 << orders.REVOKED)
     assert status & orders.MONEY != 0, "exchange: order is not paid"
     assert block.timestamp < orders._deadline(status) + grace_seconds, "exchange: deadline has passed"
     domain: bytes32 = authority._domain()
@@ -490,7 +492,19 @@ def _record(
         assert bitmap >> slot == 0, "exchange: slots are not ascending"
         bitmap |= 1 << slot
         node_messages._check_receipt(
-            domain, order_id, generation, slot, node_id, epoch_and_signer, kfrag, fetch_digest, receipts, at
+            domain,
+            order_id,
+            generation,
+            slot,
+            node_id,
+            epoch_and_signer,
+            kfrag,
+            fetch_digest,
+            extract32(receipts, unsafe_add(at, 1)),
+            extract32(receipts, unsafe_add(at, 33), output_type=uint256) >> 192,
+            extract32(receipts, unsafe_add(at, 41)),
+            extract32(receipts, unsafe_add(at, 73), output_type=uint256),
+            extract32(receipts, unsafe_add(at, 105), output_type=uint256),
         )
         delivery = convert(concat(delivery, node_id), Bytes[551])
         at = unsafe_add(at, node_messages.RECEIPT)
@@ -499,7 +513,7 @@ def _record(
         status |= orders.SERVING_STOPPED
     window_end: uint256 = block.timestamp + periods._seconds(terms.periods, periods.WINDOW)
     order_book._words[order_id] = (
-        orders._core(orders._basis(terms, card), table_hash, keccak256(delivery))
+        orders._core(basis, table_hash, keccak256(delivery))
         | orders._moved(status, orders.DELIVERED, window_end)
     )
     log events.Delivered(

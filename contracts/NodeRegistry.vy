@@ -280,7 +280,7 @@ def hold(nodes: DynArray[bytes32, MAX_NODES], epochs: uint256, until: uint256):
     @notice Keeps the stakes of live TEE nodes, at these epochs, until the last window that an order gives them is over.
     @param epochs 16 bits each, the first one lowest.
     """
-    governed._only_exchange()
+    governed._check_exchange(msg.sender)
     self._hold(nodes, epochs, until)
 
 
@@ -291,7 +291,7 @@ def hold_for(
     """
     @notice As `hold`, for the Grants contract of a listed Exchange.
     """
-    assert governed._is_active(governed.exchange_active_at[exchange]), "governor: not a listed exchange"
+    governed._check_exchange(exchange)
     assert msg.sender == staticcall IExchange(exchange).grants(), "registry: not the exchange's grants contract"
     self._hold(nodes, epochs, until)
 
@@ -302,7 +302,7 @@ def slash(exchange: address, nodes: DynArray[bytes32, MAX_NODES], amount_each: u
     @notice For the Challenges contract of a listed Exchange: takes up to `amount_each` from each node's stake. A node left
             with too little is not live until it renews.
     """
-    assert governed._is_active(governed.exchange_active_at[exchange]), "governor: not a listed exchange"
+    governed._check_exchange(exchange)
     assert msg.sender == staticcall IExchange(exchange).challenges(), "registry: not the exchange's challenges contract"
     for node_id: bytes32 in nodes:
         stake: uint256 = self._nodes[node_id].stake
@@ -366,7 +366,7 @@ def remove_exchange(exchange: address):
     @notice Removes an Exchange at once: it can neither hold nor slash.
     """
     governed._only_governor()
-    governed.exchange_active_at[exchange] = 0
+    governed._exchanges[exchange] = 0
     log ExchangeRemoved(exchange=exchange)
 
 

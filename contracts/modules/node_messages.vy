@@ -137,12 +137,15 @@ def _check_receipt(
     epoch_and_signer: uint256,
     kfrag: bytes32,
     fetch: bytes32,
-    receipts: Bytes[2192],
-    at: uint256,
+    cfrag: bytes32,
+    block_number: uint256,
+    block_hash: bytes32,
+    r: uint256,
+    v_and_s: uint256,
 ):
     """
-    @notice Verifies the receipt at `at` against what its row says: node, epoch(64) and signing address(160) above 32 bits
-            that do not count, kfrag id.
+    @notice Verifies a receipt against what its row says: node, epoch(64) and signing address(160) above 32 bits that do not
+            count, kfrag id.
     """
     struct_hash: bytes32 = keccak256(
         abi_encode(
@@ -151,23 +154,15 @@ def _check_receipt(
             generation,
             slot,
             kfrag,
-            extract32(receipts, unsafe_add(at, 1)),
+            cfrag,
             fetch,
-            extract32(receipts, unsafe_add(at, 33), output_type=uint256) >> 192,
-            extract32(receipts, unsafe_add(at, 41)),
+            block_number,
+            block_hash,
             node_id,
             epoch_and_signer >> 192,
         )
     )
-    assert convert(
-        self._signer(
-            domain,
-            struct_hash,
-            extract32(receipts, unsafe_add(at, 73), output_type=uint256),
-            extract32(receipts, unsafe_add(at, 105), output_type=uint256),
-        ),
-        uint256,
-    ) == epoch_and_signer >> 32 & orders.LOW_160, "exchange: receipt is not the node's"
+    assert convert(self._signer(domain, struct_hash, r, v_and_s), uint256) == epoch_and_signer >> 32 & orders.LOW_160, "exchange: receipt is not the node's"
 
 
 @pure
