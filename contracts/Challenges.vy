@@ -121,7 +121,7 @@ def challenge(
     actor: address = authority._actor(authority_, abi_encode(CHALLENGE_TYPE, order_id))
     assert actor == terms.consumer, "challenges: not the consumer"
     answer_by: uint256 = extcall ExchangeDoors(exchange).open_challenge(
-        order_id, terms, card, orders._table_hash(terms, table), progress_hash
+        order_id, terms, card, orders._table_hash(terms.pk_b_sign, terms.pk_b_x, table), progress_hash
     )
     assert msg.value >= self._bond_of(orders._threshold(table)), "challenges: bond is too small"
     self._words[order_id] = (
@@ -207,7 +207,7 @@ def close(order_id: bytes32, terms: orders.Terms, card: bytes32, table: Bytes[25
     self._withdrawable[challenger] += bond - bond // (word >> 224 & 255) * (word >> 216 & 255)
     log Failed(order_id=order_id)
     extcall ExchangeDoors(exchange).close_challenge(
-        order_id, terms, card, orders._table_hash(terms, table), keccak256(progress), False
+        order_id, terms, card, orders._table_hash(terms.pk_b_sign, terms.pk_b_x, table), keccak256(progress), False
     )
     if orders._generation(table) == word >> 208 & 255:
         owing: DynArray[bytes32, 16] = self._owing(table, progress, word >> 192 & orders.LOW_16, status)
@@ -361,7 +361,7 @@ def _check_order(
     @notice Reverts unless these are a paid order's preimages.
     @return The digest of its present table.
     """
-    table_hash: bytes32 = orders._table_hash(terms, table)
+    table_hash: bytes32 = orders._table_hash(terms.pk_b_sign, terms.pk_b_x, table)
     if current_table != empty(bytes32):
         assert staticcall IExchange(exchange).past(order_id, table_hash), "challenges: not a table of this order"
         table_hash = current_table

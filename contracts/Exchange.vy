@@ -188,7 +188,7 @@ def pay(
     """
     @notice Puts the price into escrow, with the Accept of at least t nodes; those and no others owe the delivery.
     """
-    table_hash: bytes32 = orders._table_hash(terms, table)
+    table_hash: bytes32 = orders._table_hash(terms.pk_b_sign, terms.pk_b_x, table)
     basis: bytes32 = orders._basis(terms, card)
     status: uint256 = order_book._read_basis(order_id, basis, table_hash, empty(bytes32), 1 << orders.APPROVED)
     orders._before_deadline(status)
@@ -440,7 +440,7 @@ def _record(
     @notice Verifies a Fetch and receipts of at least t slots, and moves the order to delivered.
     @return Its progress, with recorder and the node of each receipt added.
     """
-    table_hash: bytes32 = orders._table_hash(terms, table)
+    table_hash: bytes32 = orders._table_hash(terms.pk_b_sign, terms.pk_b_x, table)
     if current_table != empty(bytes32):
         assert order_book._past[order_id][table_hash], "exchange: not a table of this order"
         table_hash = current_table

@@ -144,7 +144,7 @@ def approve(
         order_id,
         orders._basis(terms, shares._card(parts)),
         empty(bytes32),
-        orders._table_hash(terms, table),
+        orders._table_hash(terms.pk_b_sign, terms.pk_b_x, table),
         empty(bytes32),
         orders._moved(status, orders.APPROVED, pay_by) | 1 << orders.GENERATION,
     )
@@ -230,7 +230,7 @@ def reseal(
     """
     @notice The same share to a new order key in the same slot; from now on that node owes in the old one's place.
     """
-    table_hash: bytes32 = orders._table_hash(terms, table)
+    table_hash: bytes32 = orders._table_hash(terms.pk_b_sign, terms.pk_b_x, table)
     status: uint256 = self._status(order_id)
     self._is_served(status, progress)
     head: Bytes[640] = abi_encode(
@@ -269,7 +269,7 @@ def reseal(
         order_id,
         orders._basis(terms, card),
         table_hash,
-        orders._table_hash(terms, new_table),
+        orders._table_hash(terms.pk_b_sign, terms.pk_b_x, new_table),
         self._progress_hash(progress),
         self._progress_hash(new_progress),
         status,
@@ -337,7 +337,7 @@ def regenerate(
         order_id,
         orders._basis(terms, shares._card(parts)),
         table_hash,
-        orders._table_hash(terms, table),
+        orders._table_hash(terms.pk_b_sign, terms.pk_b_x, table),
         self._progress_hash(progress),
         self._progress_hash(new_progress),
         status,
@@ -364,7 +364,7 @@ def record_destroyed(
     @param current_table Zero when `table` is the present one, else the digest of the present one.
     @param old_row       Empty, or the row that stood in the slot before a reseal.
     """
-    table_hash: bytes32 = orders._table_hash(terms, table)
+    table_hash: bytes32 = orders._table_hash(terms.pk_b_sign, terms.pk_b_x, table)
     if current_table != empty(bytes32):
         assert staticcall IExchange(exchange).past(order_id, table_hash), "exchange: not a table of this order"
         table_hash = current_table

@@ -78,8 +78,8 @@ def _pk_b(sign: uint8, x: bytes32) -> Bytes[33]:
 
 @pure
 @internal
-def _table_hash(terms: Terms, table: Bytes[2550]) -> bytes32:
-    return keccak256(concat(self._pk_b(terms.pk_b_sign, terms.pk_b_x), table))
+def _table_hash(pk_b_sign: uint8, pk_b_x: bytes32, table: Bytes[2550]) -> bytes32:
+    return keccak256(concat(convert(pk_b_sign, bytes1), pk_b_x, table))
 
 
 @pure

@@ -155,7 +155,8 @@ def test_dust_is_divided_exactly_or_not_at_all(world: World, price: int) -> None
 def test_money_sent_past_the_doors_changes_no_account(world: World) -> None:
     """Attack: coins and tokens are sent to the Exchange directly, to spoil its sums or to block payments in the token."""
     sent = boa.env.execute_code(to_address=world.exchange.address, sender=world.stranger.address, value=1)
-    assert sent.is_error and boa.env.get_balance(world.exchange.address) == 0
+    assert sent.is_error
+    assert boa.env.get_balance(world.exchange.address) == 0
     asset = world.publish(offer_terms=(1_000, world.token.address, bytes(32), world.listing()["offer_terms"][3]))
     order = world.approve(world.request(asset))
     world.token.mint(world.consumer.address, 1_000)
