@@ -13,6 +13,7 @@ from asset_bridge.attestation.policy_file import parse
 from asset_bridge.attestation.refusal import EXPLAINED
 from asset_bridge.attestation.verifiers import hardware
 from asset_bridge.cli.app import App, common, examples
+from asset_bridge.cli.collateral_cmd import fetch_command
 from asset_bridge.cli.measure_cmd import manifest_command, measure_command
 from asset_bridge.cli.output import moment
 from asset_bridge.client.evidence_file import Examined, as_json, collateral_of, examine, read
@@ -76,6 +77,7 @@ def verify_command(
     app.result(as_json(found), lines_of(found), next_command=app.command("node list tee"))
 
 
+evidence.add_command(fetch_command)
 evidence.add_command(measure_command)
 evidence.add_command(manifest_command)
 
