@@ -150,7 +150,7 @@ def test_another_familys_answer_and_a_lying_server(
     intel, amd = IntelService(fetch, server.url), AmdService(fetch, server.url)
     assert code_of(lambda: fetch_for(case["evidence"].blob, intel, amd, tmp_path)) == "attesters.collateral-form"
     parts = parts_of(case["data"])
-    parts["tcb_info"] = parts["tcb_info"].replace('"UpToDate"', '"Revoked "', 1)
+    parts["tcb_info"] = parts["tcb_info"].replace('"OutOfDate"', '"UpToDate"')
     server.intel("tdx", case["fmspc"], parts, authority="platform", hexadecimal=False)
     fetch_for(case["evidence"].blob, intel, amd, tmp_path)
     assert recorded.judged(case["evidence"], case["at"], collateral_of(tmp_path)) is Refusal.SIGNATURE
