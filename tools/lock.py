@@ -1,9 +1,9 @@
 """Write requirements.lock and tools/node.lock: every version and every hash, no addresses.
 
 Run by `make lock` with the project's own Python 3.11; what is locked keeps its version, `make lock UPGRADE=1` takes the
-newest. Resolves once for this machine, then asks pip which file each supported target (platform × Python) would take of
-exactly those versions, and writes the hashes of all of them. pip alone talks to the index, with whatever index the machine
-is configured for; its address is not written.
+newest. Resolves once for this machine, then asks pip which file
+each supported target (platform × Python) would take of exactly those versions, and writes the hashes of all of
+them. pip alone talks to the index, with whatever index the machine is configured for; its address is not written.
 
 Promises: the same versions on every target; a package that has no wheel for a target is named on the screen.
 Does not promise: to build anything from source, or to lock Windows.

@@ -1,8 +1,8 @@
 """Run the tests: `make test`, `make test ROOM=tests/unit/sealing`, `make test DEPTH=deep [ROOM=…]`.
 
-Quick depth is one pytest run with a worker for each core (WORKERS=1 for one alone). Deep runs one pytest a folder, keeps
-what is done in .cache/deep/, goes on from there when it is started again at the same commit, and writes
-docs/reference/deep-runs.md.
+Quick depth is one pytest run with a worker for each core (WORKERS=1 for one alone). Deep runs one pytest a folder,
+keeps what is done in .cache/deep/, goes on from there
+when it is started again at the same commit, and writes docs/reference/deep-runs.md.
 """
 
 from __future__ import annotations
