@@ -170,6 +170,7 @@ def start(mutant: Mutant, tests: list[str], depth: str) -> int:
     pid = os.fork()
     if pid:
         return pid
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.setsid()
     with open(os.devnull, "w") as nothing:
         os.dup2(nothing.fileno(), 1)
@@ -237,29 +238,35 @@ def run(chosen: list[Mutant], tests: list[str], workers: int, verdicts: Verdicts
     waiting = [(mutant, "spot") for mutant in chosen if verdicts.of(mutant) is None]
     total, finished = len(waiting), 0
     running: dict[int, tuple[Mutant, str, float]] = {}
-    while waiting or running:
-        while waiting and len(running) < workers:
-            mutant, depth = waiting.pop(0)
-            running[start(mutant, tests, depth)] = (mutant, depth, time.monotonic())
-        pid, status = os.waitpid(-1, os.WNOHANG)
-        if pid in running:
-            mutant, depth, _ = running.pop(pid)
-            if status == 0 and depth == "spot":
-                waiting.insert(0, (mutant, "quick"))
+    try:
+        while waiting or running:
+            while waiting and len(running) < workers:
+                mutant, depth = waiting.pop(0)
+                running[start(mutant, tests, depth)] = (mutant, depth, time.monotonic())
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid in running:
+                mutant, depth, _ = running.pop(pid)
+                if status == 0 and depth == "spot":
+                    waiting.insert(0, (mutant, "quick"))
+                    continue
+                verdicts.add(mutant, status != 0)
+                finished += 1
+                if status == 0:
+                    print(f"survived  {mutant.name}", flush=True)
+                elif finished % 50 == 0:
+                    print(f"{finished} of {total}", flush=True)
                 continue
-            verdicts.add(mutant, status != 0)
-            finished += 1
-            if status == 0:
-                print(f"survived  {mutant.name}", flush=True)
-            elif finished % 50 == 0:
-                print(f"{finished} of {total}", flush=True)
-            continue
-        for late, (mutant, depth, began) in list(running.items()):
-            if time.monotonic() - began > TIMEOUT_SECONDS * (1 if depth == "spot" else 5):  # an endless loop is noticed
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(late, signal.SIGKILL)
-                running[late] = (mutant, depth, float("inf"))
-        time.sleep(0.02)
+            for late, (mutant, depth, began) in list(running.items()):
+                most_seconds = TIMEOUT_SECONDS * (1 if depth == "spot" else 5)
+                if time.monotonic() - began > most_seconds:  # an endless loop is noticed, too
+                    with contextlib.suppress(ProcessLookupError):
+                        os.killpg(late, signal.SIGKILL)
+                    running[late] = (mutant, depth, float("inf"))
+            time.sleep(0.02)
+    finally:
+        for left in running:  # an interrupted run leaves no process behind
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(left, signal.SIGKILL)
     return [mutant for mutant in chosen if verdicts.of(mutant) is False]
 
 
@@ -311,6 +318,7 @@ def main(arguments: list[str]) -> int:
         with contextlib.suppress(ImportError):
             importlib.import_module(module)
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     kept = CACHE / f"{name}.jsonl"
     if given.fresh:
         kept.unlink(missing_ok=True)
