@@ -45,7 +45,7 @@ def resumable(app: App, command: Callable[[], str]) -> Iterator[None]:
     except KeyboardInterrupt:
         raise StoppedError("cli.stopped", "stopped", hint=f"resume with: {app.command(command())}") from None
     except (UnavailableError, TamperedError, StoppedError) as error:
-        hint = f"{error.hint}; resume with: " if error.hint else "resume with: "
+        hint = f"{error.hint.rstrip('.')}; resume with: " if error.hint else "resume with: "
         raise type(error)(error.code, error.message, hint=hint + app.command(command()), actor=error.actor) from None
 
 

@@ -1,4 +1,4 @@
-"""EIP-55 addresses, without a library that takes 0.3 s to import."""
+"""EIP-55 addresses: the one spelling of an account (EIP-55), without a library that takes 0.3 s to import."""
 
 from __future__ import annotations
 
