@@ -131,6 +131,16 @@ def wei_of(text: str, decimals: int = 18) -> int:
     return int(found[1] + part)
 
 
+def size_of(text: str) -> int:
+    """A number of bytes as people type it: 500GB, 1.5TB, 64MiB, or plain bytes."""
+    found = re.fullmatch(r"([0-9]{1,15})(?:\.([0-9]{1,3}))?\s*([kmgt]?)(i?)b?", text.strip().lower())
+    if not found or (found[4] and not found[3]):
+        raise InputError("cli.size", f"{text!r} is not a size", hint="write it as 500GB or 64MiB")
+    unit: int = (1024 if found[4] else 1000) ** (" kmgt".index(found[3]) if found[3] else 0)
+    part = found[2] or "0"
+    return int(found[1]) * unit + int(part) * unit // int(10 ** len(part))
+
+
 PERIOD_NAMES = ("approve", "pay", "deliver", "window", "answer", "access")
 
 
