@@ -6,6 +6,7 @@ Cryptography, contracts' rules and nodes' rules are the real ones; only wires ar
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,8 @@ from eth_hash.auto import keccak
 
 from asset_bridge.attestation.policy import Policy, development
 from asset_bridge.attestation.verifiers import hardware
-from asset_bridge.attestation.verify import NO_COLLATERAL
+from asset_bridge.attestation.verify import NO_COLLATERAL, Verifier, VerifierSet
+from asset_bridge.attesters import Attester
 from asset_bridge.chain.keys import AccountKey, address_bytes
 from asset_bridge.chain.messages import Domain, ack_digest, receipt_digest, storage_receipt_digest
 from asset_bridge.chain.records import (
@@ -162,7 +164,7 @@ class Tee:
 
     operator: AccountKey
     salt: bytes
-    attester: SimAttester
+    attester: Attester
     node_id: bytes = b""
     core: TeeNodeCore | None = None
 
@@ -179,6 +181,15 @@ class Scene:
     tees: list[Tee] = field(default_factory=list)
     light: PlainLight = field(init=False)
     wrap_tee: Callable[[TeeNode], TeeNode] = lambda tee: tee
+    more_verifiers: list[Verifier] = field(default_factory=list)
+    measured: dict[bytes, str] = field(default_factory=lambda: {measurement_id(MEASUREMENT): "test build"})
+
+    @property
+    def verifiers(self) -> VerifierSet:
+        found = hardware().plus(SimVerifier(self.root_pem))
+        for one in self.more_verifiers:
+            found = found.plus(one)
+        return found
 
     def account(self, label: str, coins_wei: int = 100 * COIN) -> AccountKey:
         key = AccountKey(keccak(label.encode()))
@@ -193,7 +204,7 @@ class Scene:
         key = AccountKey.from_random(os.urandom)
         registration = TeeRegistration(
             tee.attester,
-            hardware().plus(SimVerifier(self.root_pem)),
+            self.verifiers,
             NO_COLLATERAL,
             None,
             key.address,
@@ -219,13 +230,13 @@ class Scene:
 
     def policy(self) -> Policy:
         operators = {address_bytes(tee.operator.address): f"operator {n}" for n, tee in enumerate(self.tees)}
-        return development(self.chain.chain_id, operators, {measurement_id(MEASUREMENT): "test build"}, self.root_pem)
+        return development(self.chain.chain_id, operators, self.measured, self.root_pem)
 
     def examiner(self) -> Examiner:
         return Examiner(
             self.chain,
             self.policy(),
-            hardware().plus(SimVerifier(self.root_pem)),
+            self.verifiers,
             NO_COLLATERAL,
             os.urandom,
             self.clock,
@@ -294,11 +305,15 @@ def body_of(length: int, digest: bytes) -> Cid:
     return body_cid(digest, length)
 
 
-def make_scene(folder: Path) -> Scene:
-    """A chain with three storage nodes, a light node and three TEE nodes, all registered."""
+def make_scene(folder: Path, root: Path | None = None) -> Scene:
+    """A chain with three storage nodes, a light node and three TEE nodes, all registered; `root`: a simulator's root that is there."""
     envelope.MIN_COST = QUICK
     chain = ChainTwin()
-    root_pem = make_root(folder / "simulator-root", now=chain.now_at).read_bytes()
+    if root is not None:
+        shutil.copytree(root, folder / "simulator-root")
+        root_pem = (root / "root.cert.pem").read_bytes()
+    else:
+        root_pem = make_root(folder / "simulator-root", now=chain.now_at).read_bytes()
     scene = Scene(folder, chain, root_pem)
     chain.governor.govern("NodeRegistry", "list_measurement", int(Vendor.SIMULATED), measurement_id(MEASUREMENT))
     for number in range(3):

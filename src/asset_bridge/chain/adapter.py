@@ -8,8 +8,9 @@ Does not promise: to find a lie that all configured endpoints tell alike.
 
 from __future__ import annotations
 
+import ssl
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -181,8 +182,10 @@ class RpcChain(Reader):
         max_head_age_seconds: int = 90,
         clock: Callable[[], float] = time.time,
         single: bool = False,
+        tls: Mapping[str, ssl.SSLContext] | None = None,
     ) -> None:
-        """`single` permits one endpoint anywhere: for a caller that compares endpoints itself (`each`)."""
+        """`single` permits one endpoint anywhere: for a caller that compares endpoints itself (`each`). `tls`: by URL, for pinned keys."""
+        self._tls = dict(tls or {})
         self._options = (timeout_seconds, max_head_age_seconds, clock)
         self.endpoints = Endpoints(
             rpc_urls,
@@ -191,6 +194,7 @@ class RpcChain(Reader):
             max_head_age_seconds=max_head_age_seconds,
             clock=clock,
             single=single,
+            tls=self._tls,
         )
         self._urls = tuple(rpc_urls)
         self._source = RpcSource(deployment, self.endpoints, index_path)
@@ -212,6 +216,7 @@ class RpcChain(Reader):
                 max_head_age_seconds=max_head_age_seconds,
                 clock=clock,
                 single=True,
+                tls=self._tls,
             )
             for url in dict.fromkeys(self._urls)
         ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import ssl
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -44,16 +45,18 @@ class NodeRefusal(UnavailableError):
 class Endpoint:
     """One RPC endpoint. `name` is scheme, host and port only: a path or user part often holds an access key."""
 
-    def __init__(self, url: str, timeout_seconds: float = 10.0) -> None:
-        """Raises InputError(chain.rpc-url) when `url` is not http(s)."""
+    def __init__(self, url: str, timeout_seconds: float = 10.0, tls: ssl.SSLContext | None = None) -> None:
+        """`tls` replaces the machine's authorities, as for a pinned key. Raises InputError(chain.rpc-url) when `url` is not http(s)."""
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise InputError("chain.rpc-url", "A chain endpoint is an http:// or https:// address.")
         self.name = f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")
         loopback = parts.hostname in ("127.0.0.1", "localhost", "::1")
         # A proxy of the environment never sees loopback traffic. The client may be shared between threads.
-        self._client = httpx.Client(timeout=timeout_seconds, trust_env=not loopback, follow_redirects=False)
-        self._url, self._ids = url, itertools.count(1)
+        self._client = httpx.Client(
+            timeout=timeout_seconds, trust_env=not loopback and tls is None, follow_redirects=False, verify=tls or True
+        )
+        self.url, self._ids = url, itertools.count(1)
 
     def _post(self, body: object) -> Any:
         """The parsed reply to one POST; at most MAX_REPLY_BYTES of it are ever read."""
@@ -61,7 +64,7 @@ class Endpoint:
         reply = bytearray()
         try:
             with self._client.stream(
-                "POST", self._url, content=content, headers={"content-type": "application/json"}
+                "POST", self.url, content=content, headers={"content-type": "application/json"}
             ) as response:
                 if response.is_redirect:
                     raise self.down("answers with a redirect")

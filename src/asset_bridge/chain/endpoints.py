@@ -8,8 +8,9 @@ Does not promise: that endpoints run by one operator disagree when he lies; choo
 
 from __future__ import annotations
 
+import ssl
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -49,6 +50,7 @@ class Endpoints:
         max_head_age_seconds: int,
         clock: Callable[[], float],
         single: bool = False,
+        tls: Mapping[str, ssl.SSLContext] | None = None,
     ) -> None:
         """Raises InputError(chain.one-endpoint) when fewer than two are given outside a development chain."""
         names = list(dict.fromkeys(urls))
@@ -59,7 +61,7 @@ class Endpoints:
                 hint="name a second endpoint in network.toml",
             )
         self.chain_id = chain_id
-        self.all = [Endpoint(url, timeout_seconds) for url in names]
+        self.all = [Endpoint(url, timeout_seconds, (tls or {}).get(url)) for url in names]
         self._max_head_age_seconds, self._clock = max_head_age_seconds, clock
         self._pool = ThreadPoolExecutor(max(2, len(self.all)), thread_name_prefix="chain-endpoint")
         self._lock = threading.Lock()

@@ -44,6 +44,8 @@ _KEYS = {
     "replay": bool,
     "tpm": str,
     "webhooks": list,
+    "rpc_pins": list,
+    "checkpoint": str,
     "kubo": bool,
     "kubo_api": str,
     "kubo_secret_file": str,
@@ -51,7 +53,7 @@ _KEYS = {
     "swarm_key": str,
     "swarm_listen": list,
 }
-_LISTS = ("writers", "webhooks", "swarm_listen")
+_LISTS = ("writers", "webhooks", "rpc_pins", "swarm_listen")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,8 @@ class NodeFile:
     replay: bool = False
     tpm: str = "device:/dev/tpmrm0"
     webhooks: tuple[str, ...] = ()
+    rpc_pins: tuple[str, ...] = ()
+    checkpoint: str = ""
     kubo: bool = False
     kubo_api: str = ""
     kubo_secret_file: str = ""

@@ -66,7 +66,10 @@ def pinned_context(host: str, port: int, pin: bytes, *, timeout_seconds: float =
     learning = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     learning.check_hostname, learning.verify_mode = False, ssl.CERT_NONE
     try:
-        with socket.create_connection((host, port), timeout_seconds) as raw, learning.wrap_socket(raw) as secure:
+        with (
+            socket.create_connection((host, port), timeout_seconds) as raw,
+            learning.wrap_socket(raw, server_hostname=host) as secure,
+        ):
             certificate = secure.getpeercert(binary_form=True) or b""
     except OSError as error:
         raise UnavailableError(

@@ -76,16 +76,19 @@ def snp(
     need(kind in (0, 1), "unsigned")
     p384(signer.public_key(), report[0x2A0:0x2E8], report[0x2E8:0x330], "little", report[:0x2A0])
     own = {e.oid.dotted_string.removeprefix("1.3.6.1.4.1.3704.1."): e.value for e in signer.extensions}
-    level = {oid: own[oid].value[-1] for oid in ("3.1", "3.2", "3.3", "3.8") if oid in own}  # type: ignore[attr-defined]
+    level = {
+        oid: own[oid].value[-1] for oid in ("3.1", "3.2", "3.3", "3.8", "3.9") if oid in own and own[oid].value[0] == 2
+    }  # type: ignore[attr-defined]
     places = {"3.1": 0x180, "3.2": 0x181, "3.3": 0x186, "3.8": 0x187}
     if product == "Turin":
-        places = {"3.1": 0x181, "3.2": 0x182, "3.3": 0x183, "3.8": 0x187}
+        places = {"3.9": 0x180, "3.1": 0x181, "3.2": 0x182, "3.3": 0x183, "3.8": 0x187}
     need(all(level.get(oid) == report[at] for oid, at in places.items()), "tcb")
     if kind == 0:
         hwid = own["4"].value if "4" in own else b""  # type: ignore[attr-defined]
         if hwid[:2] in (b"\x04\x40", b"\x04\x08") and len(hwid) in (66, 10):  # newer certificates wrap it
             hwid = hwid[2:]
         need(len(hwid) in (64, 8) and hwid.ljust(64, b"\0") == report[0x1A0:0x1E0], "chip")
+    need(kind == 0 or "5" in own, "vlek")  # the cloud provider's name, which only a VLEK has
     return {
         "debug": bool(report[10] & 8), "vmpl": report[0x30], "measurement": report[0x90:0xC0].hex(),
         "report_data": report[0x50:0x90].hex(), "signer": ("VCEK", "VLEK")[kind],

@@ -16,21 +16,27 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from asset_bridge.agent.duties import Agent
 from asset_bridge.attestation import cbor, evidence
 from asset_bridge.attestation.appraise import Accepted
 from asset_bridge.attestation.binding import Binding
 from asset_bridge.attestation.claims import Tier, measurement_id
-from asset_bridge.attestation.policy import Policy, VendorRule
+from asset_bridge.attestation.policy import AgentRules, Policy, VendorRule
 from asset_bridge.attestation.refusal import EvidenceRefused, Refusal
 from asset_bridge.attestation.verifiers import hardware, tpm
 from asset_bridge.attestation.verifiers.tpm_quote import MEASURED_PCRS
 from asset_bridge.attestation.verify import NO_COLLATERAL, Claims, verify
 from asset_bridge.attesters.tpm import Tools, TpmAttester
-from asset_bridge.chain.records import At, Vendor
+from asset_bridge.chain.records import At, OrderState, Vendor
+from asset_bridge.cli.agent_cmd import DEFAULT_EVERY_SECONDS
 from asset_bridge.errors import BridgeError, RefusedError
+from asset_bridge.trade.desk import Desk
 from asset_bridge.trade.evidence import OrderKey, challenge
+from asset_bridge.trade.publish import publish
 from asset_bridge_simulator import Enrolment, ReplayingAttester, make_root
 from tests.support.swtpm import SoftwareTpm, obtain
+from tests.support.trade import Tee, make_scene, plan_of
+from tests.support.trade_steps import Trade, make_data
 from tests.unit.attestation import samples
 from tests.unit.tee.market import GOVERNOR, Market
 
@@ -205,6 +211,51 @@ def test_a_killed_node_comes_back_with_new_keys_and_its_share_is_sealed_again(
     market.twin.mine(2)
     assert market.tees[2].core.reencrypt(order_id, market.fetch(order_id))[1].epoch == 2
     market.deliver(order_id)
+
+
+def test_the_agent_seals_the_share_of_a_killed_node_again_within_a_minute(
+    software: SoftwareTpm, root: Path, tmp_path: Path
+) -> None:
+    """A whole trade of data: published, bought, a TPM node killed and started anew, resealed by the provider's agent, opened."""
+    scene = make_scene(tmp_path / "scene", root)
+    scene.more_verifiers.append(tpm(simulated_roots=[der(root)]))
+    scene.measured[FRESH] = "software TPM"
+    scene.chain.governor.govern("NodeRegistry", "list_measurement", int(Vendor.SIMULATED), FRESH)
+    node = Tee(
+        scene.account("operator with a TPM"),
+        b"salt of the TPM node".ljust(32, b"."),
+        attester(software, root, scene.clock),
+    )
+    scene.tees[2] = node
+    scene.start_tee(node)
+    provider, consumer, data = scene.desk("provider"), scene.desk("consumer"), make_data(tmp_path)
+    published = publish(provider, plan_of(data), scene.folder_of("provider", "work"))
+    scene.chain.mine(3)
+    trade = Trade(scene, tmp_path, data, provider, consumer, published)
+    trade.request().approve()
+    trade.pay()
+    approval = scene.chain.order(trade.order_id).approval
+    assert approval is not None
+    assert node.node_id in [slot.node_id for slot in approval.slots]
+    agent, first = Agent(AgentRules()), scene.chain.node(node.node_id).current.epoch
+
+    def turn(who: Desk) -> list[tuple[str, str]]:
+        done = [(item.verb, item.code) for item in agent.turn(who, scene.examiner)]
+        scene.chain.mine(3)
+        return done
+
+    node.core = None  # killed: keys and shares are gone
+    assert turn(provider) == []
+    began = scene.clock()
+    node.attester = attester(software, root, scene.clock)
+    scene.start_tee(node)
+    assert scene.chain.node(node.node_id).current.epoch == first + 1
+    assert turn(provider) == [("reseal", "")]
+    assert scene.clock() - began + DEFAULT_EVERY_SECONDS <= 60  # it looks every quarter of a minute
+    trade.fetch()
+    trade.assert_same()
+    assert turn(consumer) == [("record delivery", "")]
+    assert scene.chain.order(trade.order_id).state is OrderState.DELIVERED
 
 
 def test_the_enrolment_authority(software: SoftwareTpm, root: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from asset_bridge.attestation.refusal import EvidenceRefused, Refusal
 from asset_bridge.attestation.verifiers.intel import DcapVerifier
 from asset_bridge.attestation.verify import Collateral
 from tests.conformance.tee import second_intel
+from tests.support.depth import depth
 from tests.unit.attestation import recorded
 from tests.unit.attestation.intel_world import DAY, FMSPC, NOW, PPID, Intel
 
@@ -73,6 +74,21 @@ def test_a_quote_of_td_1_5() -> None:
     with pytest.raises(EvidenceRefused) as caught:
         DcapVerifier("intel-tdx", root).verify(evidence, now=NOW, collateral=item)
     assert caught.value.refusal is Refusal.MIGRATABLE  # another TD may move this one's memory
+
+
+def test_every_flipped_bit_of_a_quote_of_version_5_is_refused() -> None:
+    """No recorded quote of this version is accepted, so one made here is changed: header, its body's head, all 648 bytes of body."""
+    world = Intel()
+    body = world.body(module=b"\2\1\3") + b"\2\1\3".ljust(16, b"\0") + bytes(48)
+    good, root = world.quote(5, body=body, body_type=3), world.root.public_bytes(Encoding.DER)
+    item = Collateral({f"intel-tdx-{FMSPC.hex()}": world.collateral()})
+    verifier = DcapVerifier("intel-tdx", root)
+    assert verifier.verify(recorded.envelope("intel-tdx", good), now=NOW, collateral=item).tcb.status == "UpToDate"
+    for at in (*range(54 + 648), *range(54 + 648 + 4, 54 + 648 + 4 + 128)):
+        for bit in range(depth("attestation_flips")):
+            with pytest.raises(EvidenceRefused) as caught:
+                verifier.verify(recorded.envelope("intel-tdx", recorded.flip(good, at, bit)), now=NOW, collateral=item)
+            assert caught.value.refusal in (Refusal.FORMAT, Refusal.SIGNATURE), (at, bit)
 
 
 @pytest.mark.parametrize("role", ["pck", "platform"])

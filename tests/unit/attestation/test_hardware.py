@@ -20,9 +20,9 @@ from asset_bridge.attestation.refusal import EvidenceRefused, Refusal
 from asset_bridge.attestation.verifiers import hardware
 from asset_bridge.attestation.verifiers.nitro import NitroVerifier
 from asset_bridge.attestation.verifiers.snp import SnpVerifier
-from asset_bridge.attestation.verify import NO_COLLATERAL, Collateral
+from asset_bridge.attestation.verify import NO_COLLATERAL, Collateral, verify
 from tests.support.depth import depth
-from tests.unit.attestation import samples
+from tests.unit.attestation import recorded, samples
 
 pytestmark = [
     pytest.mark.needs_vectors,
@@ -215,3 +215,24 @@ def test_tampered_nitro_documents(
     folder: Path, change: Callable[[list[Any], dict[Any, Any]], None], refusal: Refusal
 ) -> None:
     assert judged(changed_document(folder, change), 1766668542) is refusal
+
+
+def test_good_evidence_of_a_stranger_binds_no_node(folder: Path) -> None:
+    """Every recorded document that its vendor's signatures vouch for is refused as evidence of a node: it binds other data, or none."""
+    good = [(nitro(folder, case), case["verify_at"], NO_COLLATERAL) for case in cases(folder, "nitro").values()]
+    good += [(snp(folder, case), case["verify_at"], NO_COLLATERAL) for case in cases(folder, "sev-snp").values()]
+    good += [
+        (*recorded.intel(folder, case)[:1], case["verify_at"], recorded.intel(folder, case)[1])
+        for kind in ("tdx", "sgx")
+        for case in cases(folder, kind).values()
+    ]
+    good.append((recorded.azure(folder, "snp-v1")[0], 1748736000, NO_COLLATERAL))
+    bound = 0
+    for evidence, now, collateral in good:
+        if not isinstance(judged(evidence, now, collateral), VendorReport):
+            continue
+        with pytest.raises(EvidenceRefused) as caught:
+            verify(evidence, hardware(), now=now, collateral=collateral)
+        assert caught.value.refusal is Refusal.BINDING, evidence.kind
+        bound += 1
+    assert bound >= 13

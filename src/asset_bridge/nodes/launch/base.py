@@ -24,6 +24,7 @@ from asset_bridge.errors import BridgeError, InputError, UnavailableError
 from asset_bridge.ipfs.gateway import Gateway
 from asset_bridge.ipfs.multi import MultiSource
 from asset_bridge.ipld.unixfs import file_dag
+from asset_bridge.nodes.launch.chain_pins import contexts, pins_of
 from asset_bridge.nodes.node_file import NodeFile
 from asset_bridge.nodes.serve import Tls, bind, serve
 from asset_bridge.trade.directory import connect_pinned
@@ -198,7 +199,10 @@ def begin(file: NodeFile, passphrase: Passphrase) -> Started:
     home = Home.open(file.home)
     key = AccountKey(home.unlock(passphrase, os.urandom).account(file.account).reveal())
     network = home.network
-    chain = RpcChain(deployment_of(network), network.rpc_urls, index_path=file.data_folder / "index.sqlite")
+    pins = pins_of(file, network.rpc_urls)
+    chain = RpcChain(
+        deployment_of(network), network.rpc_urls, index_path=file.data_folder / "index.sqlite", tls=contexts(pins)
+    )
     chain.check()
     account = RpcAccount(chain, key, home.chain_folder / f"{key.address.lower()}.sqlite")
     account.resume()

@@ -24,6 +24,7 @@ from asset_bridge.attesters.tsm import TsmAttester
 from asset_bridge.errors import InputError, UnavailableError
 from asset_bridge.ipld.unixfs import FileDag, file_dag
 from asset_bridge.nodes.launch.base import Started, StartNodes
+from asset_bridge.nodes.launch.chain_pins import configuration
 from asset_bridge.nodes.node_file import NodeFile
 from asset_bridge.nodes.tee.ack_client import HttpAckSource
 from asset_bridge.nodes.tee.app import build
@@ -128,6 +129,7 @@ def run(node: Started) -> None:
             clock=time.time,
             randbytes=os.urandom,
             ack_address_of=ack_address_of,
+            configuration=configuration(node.file, node.chain),
         )
     )
     guard = node.guard()
