@@ -11,8 +11,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 
-from eth_hash.auto import keccak
-
 from asset_bridge.chain import ids, packing
 from asset_bridge.chain.disputes import Disputes
 from asset_bridge.chain.fold import OrderFacts
@@ -40,6 +38,7 @@ from asset_bridge.chain.records import (
     Vendor,
 )
 from asset_bridge.errors import InputError
+from asset_bridge.keys.keccak import keccak
 
 AGREEMENT_SECONDS = 30 * 86_400  # how long a signed agreement to a refund or a new generation may be used
 

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from coincurve import PrivateKey
-from eth_hash.auto import keccak
 
 from asset_bridge.errors import InputError
 from asset_bridge.keys.address import checksum
+from asset_bridge.keys.keccak import keccak
 
 SECRET_BYTES = 32
 

@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 from coincurve import PublicKey
 from eth_abi.abi import encode
-from eth_hash.auto import keccak
 
 from asset_bridge.chain.keys import address_bytes, checksum_address
 from asset_bridge.chain.messages import from_compact, to_compact
 from asset_bridge.chain.records import ZERO32, Listing, NodeEpoch, Offer, Periods, StorageReceipt, Vendor
 from asset_bridge.errors import TamperedError
+from asset_bridge.keys.keccak import keccak
 
 ROW_BYTES = 157
 TABLE_HEAD_BYTES = 38

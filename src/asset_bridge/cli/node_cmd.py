@@ -13,6 +13,7 @@ from asset_bridge.attestation.appraise import Accepted, Appraisal
 from asset_bridge.attestation.refusal import EXPLAINED
 from asset_bridge.chain.records import Node, NodeKind
 from asset_bridge.cli.app import App, common, examples
+from asset_bridge.cli.node_import import import_
 from asset_bridge.cli.output import amount, ask, jsonable, moment, remaining, short, table
 from asset_bridge.cli.session import consumer, cost_lines, pick, provider, size_of, wei_of, yes_option
 from asset_bridge.cli.storage_table import storage_lines
@@ -34,6 +35,9 @@ kind_choice = click.Choice(["light", "storage", "tee"])
 )
 def node() -> None:
     """Run a light, storage or TEE node, and look at those of the network."""
+
+
+node.add_command(import_)
 
 
 @node.command(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from eth_hash.auto import keccak
+from asset_bridge.keys.keccak import keccak
 
 _FORM = re.compile(r"0x[0-9a-fA-F]{40}")
 

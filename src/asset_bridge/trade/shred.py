@@ -12,11 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from eth_hash.auto import keccak
-
 from asset_bridge.chain.records import Asset, Order, OrderState, Sent
 from asset_bridge.errors import BridgeError, InputError, TamperedError
 from asset_bridge.ipld.unixfs import body_cid
+from asset_bridge.keys.keccak import keccak
 from asset_bridge.trade.answer import deny
 from asset_bridge.trade.check_asset import container_id_of
 from asset_bridge.trade.desk import Desk

@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from coincurve import PublicKey
-from eth_hash.auto import keccak
 
 from asset_bridge.errors import RefusedError
 from asset_bridge.keys.address import checksum
+from asset_bridge.keys.keccak import keccak
 
 MAX_VALID_SECONDS = 60  # spec/node-http.md §2.3
 CLOCK_SKEW_SECONDS = 5

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from eth_abi.abi import encode
-from eth_hash.auto import keccak
 
 from asset_bridge.chain import ids, packing
 from asset_bridge.chain.messages import fetch_digest, receipt_digest
@@ -27,6 +26,7 @@ from asset_bridge.chain.records import ZERO32, ZERO_ADDRESS, DeliveryReceipt, Or
 from asset_bridge.chain.twin.money import Money
 from asset_bridge.chain.twin.orders import bitmap
 from asset_bridge.chain.twin.world import Message, zero
+from asset_bridge.keys.keccak import keccak
 
 OLD_ROW_BIT = 0x80
 

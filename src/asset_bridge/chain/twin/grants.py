@@ -9,8 +9,6 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 
-from eth_hash.auto import keccak
-
 from asset_bridge.chain import packing
 from asset_bridge.chain.messages import destroyed_digest
 from asset_bridge.chain.packing import SERVING_STOPPED, WAS_PAID, KeyParts, Row, Status, Table, TermsArgs
@@ -18,6 +16,7 @@ from asset_bridge.chain.records import ZERO32, DestroyedReceipt, OrderState
 from asset_bridge.chain.twin.exchange import Exchange
 from asset_bridge.chain.twin.orders import bitmap
 from asset_bridge.chain.twin.world import Contract, Message, World
+from asset_bridge.keys.keccak import keccak
 
 MIN_SHARES, MAX_SHARES = 2, 16
 SERVED = (OrderState.APPROVED, OrderState.PAID, OrderState.DELIVERED, OrderState.SETTLED)

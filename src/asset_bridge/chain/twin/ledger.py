@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from eth_abi.abi import encode
-from eth_hash.auto import keccak
 
 from asset_bridge.chain import ids, packing
 from asset_bridge.chain.keys import checksum_address
@@ -17,6 +16,7 @@ from asset_bridge.chain.packing import OfferArgs
 from asset_bridge.chain.records import ZERO32, ZERO_ADDRESS
 from asset_bridge.chain.twin.registry import NodeRegistry
 from asset_bridge.chain.twin.world import Contract, Message, World, zero
+from asset_bridge.keys.keccak import keccak
 
 LISTED, RETIRED = 1, 2
 MAX_PERIOD = 315_360_000

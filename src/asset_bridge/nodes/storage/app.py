@@ -21,6 +21,7 @@ from asset_bridge.errors import BridgeError, InputError, RefusedError, Unavailab
 from asset_bridge.ipfs.store import BlockStore, ImportState
 from asset_bridge.ipld.cid import Cid
 from asset_bridge.ipld.unixfs import LEAF_BYTES
+from asset_bridge.nodes.storage.archives import MAX_ARCHIVE_BYTES, ArchiveRoutes, Archives
 from asset_bridge.nodes.storage.gateway import gateway_routes
 from asset_bridge.trade.ports import ChainReader, Signer
 from asset_bridge.trade.unpin import sign_unpin
@@ -85,6 +86,13 @@ def build(
             allow=lambda address: None if address == identity.key.address else allow(address),
         ),
     ]
+    if isinstance(store, Archives):
+        archives = ArchiveRoutes(store)
+        routes += [
+            write("PUT", "/v1/archives", archives.add, "Import any DAG as CAR", max_body_bytes=MAX_ARCHIVE_BYTES),
+            write("GET", "/v1/archives", archives.list, "Imported archives"),
+            write("DELETE", "/v1/archives/{name}", archives.remove, "Delete an imported archive"),
+        ]
     return build_app(
         routes,
         title="Asset Bridge storage node",
