@@ -33,7 +33,23 @@ def main(rooms: list[str]) -> int:
                 file=sys.stderr,
             )
             return 2
+    prepare_kubo(rooms)
     return run_deep(rooms) if depth == "deep" else pytest(rooms, workers())
+
+
+def prepare_kubo(rooms: list[str]) -> None:
+    """Build kubo before the first test that needs it, where its progress is seen; without it those tests say why they are skipped."""
+    tops = [ROOT / room.split("::")[0] for room in rooms] or [ROOT / "tests"]
+    files = [path for top in tops for path in ([top] if top.is_file() else top.rglob("test_*.py"))]
+    if not any("needs_kubo" in path.read_text() for path in files):
+        return
+    from asset_bridge.errors import BridgeError  # of .venv, which runs this file
+    from asset_bridge.ipfs.kubo.program import obtain_kubo
+
+    try:
+        obtain_kubo(lambda line: print(line, flush=True))
+    except BridgeError as error:
+        print(f"test: {error.message}. {error.hint}", file=sys.stderr)
 
 
 def workers() -> list[str]:

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.kubo import missing_kubo
+
 pytestmark = [pytest.mark.needs_anvil, pytest.mark.slow]
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -82,7 +84,9 @@ def test_two_demonstrations_side_by_side(tmp_path: Path) -> None:
         path.write_bytes(b"" if name == "empty" else os.urandom(700_000 * number + 3))
     (odd / "nothing in here").mkdir()
     folders = tmp_path / "first", tmp_path / "second"
-    runs = start(folders[0], "--json", "--measure"), start(folders[1], "--json", "--measure", "--data", str(odd))
+    # The second one on real kubo nodes, where there is a kubo; that there must be one is for the test of the killed one to say.
+    kubo = ["--kubo"] if missing_kubo() is None else []
+    runs = start(folders[0], "--json", "--measure"), start(folders[1], "--json", "--measure", "--data", str(odd), *kubo)
     for run, folder, original in zip(runs, folders, (folders[0] / "data", odd), strict=True):
         summary = finish(run)
         assert summary["identical"] is True
@@ -93,6 +97,8 @@ def test_two_demonstrations_side_by_side(tmp_path: Path) -> None:
         assert_record(folder)
         assert_none_left(folder, 0)
         assert sorted(path.name for path in folder.iterdir() if path.name in ("homes", "devnet")) == []
+        said = [(folder / "logs" / f"storage-{number}.log").read_text() for number in (1, 2, 3)]
+        assert sum('"text":"kubo 0.' in log for log in said) == (3 if kubo and folder is folders[1] else 0)
     assert sum(path.stat().st_size for path in (folders[0] / "data").rglob("*")) > 20_000_000
 
 
@@ -132,16 +138,24 @@ def test_an_empty_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "moment"),
-    [(signal.SIGINT, "storage-1 "), (signal.SIGKILL, "storage-1 "), (signal.SIGKILL, "contracts ")],
+    ("number", "moment", "options"),
+    [
+        (signal.SIGINT, "storage-1 ", ()),
+        (signal.SIGKILL, "storage-1 ", ()),
+        (signal.SIGKILL, "contracts ", ()),
+        pytest.param(signal.SIGKILL, "storage-1 ", ("--kubo",), marks=pytest.mark.needs_kubo),
+    ],
 )
-def test_stopped_it_leaves_no_process(tmp_path: Path, number: signal.Signals, moment: str) -> None:
-    process = start(tmp_path / "demo")
+def test_stopped_it_leaves_no_process(
+    tmp_path: Path, number: signal.Signals, moment: str, options: tuple[str, ...]
+) -> None:
+    process = start(tmp_path / "demo", *options)
     assert process.stdout is not None
     for line in process.stdout:
         if line.strip().startswith(moment):
             break
     assert len(processes_of(tmp_path / "demo")) > 1
+    assert any("/repo daemon" in line for line in processes_of(tmp_path / "demo")) == bool(options)
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
     if number is signal.SIGINT:

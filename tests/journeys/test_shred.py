@@ -25,9 +25,11 @@ from asset_bridge.reencryption import Capsule, decrypt_package
 from asset_bridge.trade.accept import accept
 from asset_bridge.trade.desk import Desk
 from asset_bridge.trade.fetch import open_again
+from asset_bridge.trade.retire import retire
 from asset_bridge.trade.shares import owned_asset
 from asset_bridge.trade.shred import Shredded, decode_certificate, shred
 from asset_bridge.trade.unpin import UnpinReceipt, sign_unpin
+from asset_bridge.trade.unpin_asset import unpin_asset
 from asset_bridge.vault.backup import backup, restore
 from asset_bridge.vault.home import Home
 from asset_bridge.vault.recovery import make_shares, restore_from_shares
@@ -353,3 +355,20 @@ def test_restoring_from_a_backup_of_the_keys_after_it_leaves_the_tweak_out(settl
     refused(InputError, "vault.no-tweak", lambda: owned_asset(desk, asset))
     assert shred(desk, asset.asset_id, Light(settled.scene).unpin).certificate["tweak_destroyed_at"]
     assert RefusedError  # the classes of the drill are closed: nothing else was raised
+
+
+def test_unpinning_needs_a_retired_asset_that_nobody_can_pay_for(tmp_path: Path) -> None:
+    trade = published(tmp_path).request().approve()
+    light, asset_id = Light(trade.scene), trade.published.asset_id
+    refused(InputError, "trade.role", lambda: unpin_asset(trade.consumer, asset_id, light.unpin))
+    refused(InputError, "trade.not-retired", lambda: unpin_asset(trade.provider, asset_id, light.unpin))
+    retire(trade.provider, asset_id)
+    refused(InputError, "trade.busy", lambda: unpin_asset(trade.provider, asset_id, light.unpin))
+    assert all(source.store.inventory() for source in trade.scene.sources)
+    later(trade, 30 * 86_400)
+    light.silent = {1}
+    receipts, silent = unpin_asset(trade.provider, asset_id, light.unpin)
+    assert (len(receipts), silent) == (2, [trade.scene.sources[1].name])
+    light.silent.clear()
+    assert len(unpin_asset(trade.provider, asset_id, light.unpin)[0]) == 1
+    assert trade.provider.vault.tweaks.get(trade.published.container_id) != b""  # the key stays with the provider

@@ -6,7 +6,7 @@ import pytest
 
 from asset_bridge.chain.records import Periods
 from asset_bridge.cli.output import amount, clean, jsonable, remaining, size, table
-from asset_bridge.cli.session import periods_of, pick, seconds_of, wei_of
+from asset_bridge.cli.session import periods_of, pick, seconds_of, size_of, wei_of
 from asset_bridge.errors import InputError
 
 ONE, OTHER = bytes.fromhex("aabbcc" + "00" * 29), bytes.fromhex("aabbcd" + "00" * 29)
@@ -41,6 +41,21 @@ def test_what_is_not_a_duration_is_refused(text: str) -> None:
     with pytest.raises(InputError) as caught:
         seconds_of(text)
     assert caught.value.code == "cli.duration"
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [("0", 0), ("500GB", 5 * 10**11), ("1.5 TB", 1_500 * 10**9), ("64MiB", 64 * 2**20), ("10k", 10_000), ("7b", 7)],
+)
+def test_sizes(text: str, count: int) -> None:
+    assert size_of(text) == count
+
+
+@pytest.mark.parametrize("text", ["", "GB", "1EB", "-1GB", "1,5GB", "5ib", "1e9"])
+def test_what_is_not_a_size_is_refused(text: str) -> None:
+    with pytest.raises(InputError) as caught:
+        size_of(text)
+    assert caught.value.code == "cli.size"
 
 
 def test_periods_change_only_what_is_named() -> None:

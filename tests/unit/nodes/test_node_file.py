@@ -7,7 +7,11 @@ from pathlib import Path
 import pytest
 
 from asset_bridge.errors import InputError, RefusedError, UnavailableError
+from asset_bridge.ipfs.kubo.daemon import KuboDaemon
+from asset_bridge.ipfs.store import put_document
+from asset_bridge.nodes.devnet import Devnet
 from asset_bridge.nodes.launch.base import _lock
+from asset_bridge.nodes.launch.storage import open_store
 from asset_bridge.nodes.launch.tee import attester_of
 from asset_bridge.nodes.node_file import NodeFile
 from asset_bridge.nodes.run import renew_node
@@ -24,6 +28,44 @@ def full(folder: Path) -> NodeFile:
 def test_a_file_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     full(tmp_path / "node").save()
     assert NodeFile.load(tmp_path / "node") == full(tmp_path / "node")
+
+
+def test_a_storage_node_on_kubo_is_read_back_too(tmp_path: Path) -> None:
+    made = NodeFile(
+        tmp_path / "node", "storage", tmp_path / "home", SALT, kubo=True, storage_max_bytes=5 * 10**11,
+        swarm_key="swarm.key", swarm_listen=("/ip4/10.0.0.5/tcp/4001",), kubo_secret_file="secret",
+    )  # fmt: skip
+    made.save()
+    assert NodeFile.load(tmp_path / "node") == made
+
+
+def test_the_secret_of_a_running_kubo_must_be_readable(tmp_path: Path) -> None:
+    made = NodeFile(tmp_path, "storage", tmp_path, SALT, kubo_api="http://127.0.0.1:1", kubo_secret_file="not-there")
+    with pytest.raises(InputError) as caught, open_store(made):
+        pass
+    assert caught.value.code == "nodes.kubo-secret"
+
+
+@pytest.mark.needs_kubo
+def test_a_kubo_that_runs_already_serves_as_store(kubo_trio: list[KuboDaemon], tmp_path: Path) -> None:
+    daemon = kubo_trio[0]
+    (tmp_path / "secret").write_text(daemon.secret + "\n")
+    url = daemon.rpc()._base.removesuffix("/api/v0/")
+    made = NodeFile(tmp_path, "storage", tmp_path, SALT, kubo_api=url, kubo_secret_file="secret", reserve_bytes=0)
+    with open_store(made) as (store, name):
+        assert name.startswith("kubo 0.")
+        root = put_document(store, b"through a kubo of the operator's own")
+        assert store.get_block(root) == b"through a kubo of the operator's own"
+        assert store.remove(root)
+        store.close()
+
+
+def test_a_network_made_without_kubo_does_not_become_one_with_it(tmp_path: Path) -> None:
+    (tmp_path / "devnet.json").write_text('{"kubo": false, "members": []}')
+    with pytest.raises(InputError) as caught:
+        Devnet(tmp_path, report=print).up(kubo=True)
+    assert caught.value.code == "nodes.devnet-kubo"
+    assert not (tmp_path / "chain").exists()
 
 
 @pytest.mark.parametrize(

@@ -229,7 +229,8 @@ class KuboDaemon:
             (self.repo / name).unlink(missing_ok=True)
         heard = self.log.stat().st_size if self.log.exists() else 0
         reading, self._pipe = os.pipe()
-        words = [str(self.program), "daemon", "--migrate=true", "--enable-gc=false"]
+        # The folder is named so that whoever lists processes sees whose it is.
+        words = [str(self.program), "--repo-dir", str(self.repo), "daemon", "--migrate=true", "--enable-gc=false"]
         if not self.options.swarm_listen:
             words.append("--offline")  # else kubo waits on the network for a block that a pin lacks
         argv = processes.guarded(reading, words)

@@ -22,6 +22,7 @@ from asset_bridge.errors import BridgeError, InputError, RefusedError, Unavailab
 from asset_bridge.ipfs.multi import MAX_DOCUMENT_BYTES, MultiSource
 from asset_bridge.ipfs.store import MOST_MISSING_LISTED, ImportState, check_length
 from asset_bridge.ipld.cid import Cid, verify_block
+from asset_bridge.ipld.unixfs import LEAF_BYTES, read_dag
 from asset_bridge.nodes.light.replicas import Replica, try_each
 
 MIN_REPLICAS = 2  # protocol: a listing needs two verified replicas
@@ -270,14 +271,21 @@ class Uploads:
     def read_back(self, replica: Replica, upload: Upload, count: int, *, sweep: Iterable[int] = ()) -> None:
         """The tree, `count` random leaves (all of a short file) and the leaves of `sweep` (counted round and round) come back right from
         this node, or its error is raised."""
-        source = MultiSource([replica])
-        dag = source.tree(upload.root, upload.length_bytes)
-        numbers: Iterable[int] = range(len(dag.leaves))
-        if len(dag.leaves) > count:
-            numbers = [int.from_bytes(self._randbytes(16), "big") % len(dag.leaves) for _ in range(count)]
-            numbers = dict.fromkeys([*numbers, *(number % len(dag.leaves) for number in sweep)])
+
+        def get(cid: Cid) -> bytes:
+            block = replica.get_block(cid.to_bytes())
+            verify_block(cid, block)
+            return block
+
+        leaves: tuple[Cid, ...] = (upload.root,)
+        if upload.length_bytes > LEAF_BYTES:
+            leaves = read_dag(upload.root, upload.length_bytes, get).leaves
+        numbers: Iterable[int] = range(len(leaves))
+        if len(leaves) > count:
+            numbers = [int.from_bytes(self._randbytes(16), "big") % len(leaves) for _ in range(count)]
+            numbers = dict.fromkeys([*numbers, *(number % len(leaves) for number in sweep)])
         for number in numbers:
-            source.get_block(dag.leaves[number].to_bytes())
+            get(leaves[number])
 
     def _named(self, node_ids: Iterable[bytes]) -> list[Replica]:
         known = {replica.node_id: replica for replica in self._replicas()}
