@@ -15,6 +15,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
@@ -75,11 +76,22 @@ def missing_strace() -> str | None:
     return None if done.returncode == 0 else "strace may not trace here"
 
 
+def missing_mount() -> str | None:
+    """Why no small file system can be mounted here, or None."""
+    with tempfile.TemporaryDirectory() as place:
+        argv = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place]
+        if shutil.which("mount") is None or subprocess.run(argv, capture_output=True, check=False).returncode:
+            return "a small file system in memory cannot be mounted: that needs root on Linux"
+        subprocess.run(["umount", place], check=True)
+    return None
+
+
 NEEDS: dict[str, Callable[[], str | None]] = {
     "needs_anvil": missing_anvil,
     "needs_umbral_pre": missing_umbral_pre,
     "needs_vectors": missing_vectors,
     "needs_kubo": missing_kubo,
+    "needs_mount": missing_mount,
     "needs_strace": missing_strace,
 }
 
