@@ -17,7 +17,6 @@ from pathlib import Path
 
 from asset_bridge.ipfs.kubo.daemon import KuboDaemon
 from asset_bridge.ipfs.kubo.program import obtain_kubo
-from asset_bridge.ipld.unixfs import FileDag
 from benchmarks.common import ROOT, Row, in_turns, memory_folder, peer, random_file, run
 from benchmarks.seal_speed import age_keys, seal
 
@@ -134,28 +133,30 @@ def _publish(
     if not age or not keygen:
         return
     _identity, recipient = age_keys(folder, keygen)
-    number = 0
+    sealed = folder / "published"
 
-    def ours() -> None:
-        nonlocal number
-        number += 1
-        client(
-            "publish", str(source), str(folder / f"p{number}"), str(folder / "kubo"), str(daemon.program), daemon.secret
-        )
-
-    def theirs() -> None:
-        words = [*ipfs, "add", "-Q", "--pin=true"]
-        with subprocess.Popen([age, "-r", recipient, str(source)], stdout=subprocess.PIPE) as sealing:
-            done = subprocess.run(
-                words, stdin=sealing.stdout, env={**os.environ, **environment}, check=True, capture_output=True
-            )
-        run(*ipfs, "pin", "rm", done.stdout.decode().strip(), **environment)
+    def clean(root: str) -> None:
+        run(*ipfs, "pin", "rm", root, **environment)
         run(*ipfs, "repo", "gc", "--quiet", **environment)
 
-    best = in_turns(rounds, ours=ours, theirs=theirs)
-    ratio = best["theirs"].seconds / best["ours"].seconds
-    text = f"age into ipfs add {best['theirs'].seconds:.2f} s"
-    yield Row("publish to one kubo", f"{best['ours'].seconds:.2f} s", text, ratio, "≥ 1", ratio >= 1)
+    def ours() -> float:
+        started = time.perf_counter()
+        root = client("publish", str(source), str(sealed), str(daemon.repo), str(daemon.program), daemon.secret)
+        seconds = time.perf_counter() - started
+        clean(root)
+        return seconds
 
+    def theirs() -> float:
+        started = time.perf_counter()
+        with subprocess.Popen([age, "-r", recipient, str(source)], stdout=subprocess.PIPE) as sealing:
+            words, env = [*ipfs, "add", "-Q"], {**os.environ, **environment}
+            done = subprocess.run(words, stdin=sealing.stdout, env=env, check=True, capture_output=True)
+        seconds = time.perf_counter() - started
+        clean(done.stdout.decode().strip())
+        return seconds
 
-__all__ = ["FileDag", "rows"]
+    took = [(ours(), theirs()) for _ in range(rounds)]
+    mine, other = min(one[0] for one in took), min(one[1] for one in took)
+    yield Row(
+        "publish to one kubo", f"{mine:.2f} s", f"age into ipfs add {other:.2f} s", other / mine, "≥ 1", other >= mine
+    )

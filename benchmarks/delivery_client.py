@@ -27,8 +27,9 @@ from asset_bridge.nodes.storage.app import StorageIdentity, build, only
 from asset_bridge.sealing.open import Opener
 from asset_bridge.transport.nonces import NonceStore
 from asset_bridge.transport.server import Guard
+from asset_bridge.vault.files import walk
 from asset_bridge.vault.files_opened import write_member
-from asset_bridge.vault.files_sealed import SealedFile
+from asset_bridge.vault.files_sealed import SealedFile, seal_to_disk
 
 WORKERS = os.cpu_count() or 2
 
@@ -136,7 +137,32 @@ def serve(folder: str, body: str) -> str:
     return ""
 
 
-ACTS: dict[str, Callable[..., str]] = {"add": add, "deliver": deliver, "limit": limit, "serve": serve}
+def publish(source: str, sealed: str, repo: str, _program: str, secret: str) -> str:
+    """Seal a file and put its body into kubo, then delete both again."""
+    out = Path(sealed)
+    summary = seal_to_disk(
+        walk(Path(source)),
+        out,
+        file_key=bytes(32),
+        container_id=os.urandom(16),
+        lister=bytes(20),
+        randbytes=os.urandom,
+        workers=WORKERS,
+    )
+    store = kubo_store(repo, secret, out.with_name(out.name + ".notes"))
+    put(store, summary.body, out, at=len(summary.header))
+    store.close()
+    out.unlink()
+    return str(summary.body.root)
+
+
+ACTS: dict[str, Callable[..., str]] = {
+    "add": add,
+    "deliver": deliver,
+    "limit": limit,
+    "publish": publish,
+    "serve": serve,
+}
 
 if __name__ == "__main__":
     said = ACTS[sys.argv[1]](*sys.argv[2:])
