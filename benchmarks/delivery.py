@@ -2,7 +2,7 @@
 
 `ipfs get` opens nothing. The limit: a reader that takes the same blocks from the same daemon over plain sockets, hashes each on arrival and
 decrypts nothing, on as many connections. Publishing: sealed and put into one kubo, beside `age` piped into `ipfs add` with its daemon
-running. Ours runs as a process of its own (benchmarks/delivery_client.py), which says how much memory it took at most.
+running. Ours is a process of its own (benchmarks/delivery_client.py) that is running already and says how much memory it took at most.
 """
 
 from __future__ import annotations
@@ -25,20 +25,31 @@ MOST_MEMORY_BYTES = 200_000_000
 
 
 class Client:
-    """Ours, as a process for each act; it remembers the highest memory."""
+    """Ours: one process that is running, as a session is, and acts on each call."""
 
     def __init__(self) -> None:
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT / "src"), str(ROOT)))}
+        argv = [sys.executable, "-m", "benchmarks.delivery_client"]
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(argv, cwd=ROOT, env=environment, stdin=pipe, stdout=pipe, text=True)
         self.memory_bytes = 0
 
     def __call__(self, *words: str) -> str:
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT / "src"), str(ROOT)))}
-        argv = [sys.executable, "-m", "benchmarks.delivery_client", *words]
-        done = subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-        if done.returncode:
-            sys.exit(f"benchmark: {' '.join(argv)} failed: {done.stderr}")
-        said = json.loads(done.stdout.splitlines()[-1])
-        self.memory_bytes = max(self.memory_bytes, int(said["memory_bytes"]))
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(words) + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            sys.exit(f"benchmark: {words[0]} failed")
+        said = json.loads(line)
+        self.memory_bytes = int(said["memory_bytes"])
         return str(said["said"])
+
+    def stop(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
 
 
 class Embedded:
@@ -47,7 +58,7 @@ class Embedded:
     def __init__(self, folder: Path, body: Path) -> None:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT / "src"), str(ROOT)))}
         argv = [sys.executable, "-m", "benchmarks.delivery_client", "serve", str(folder), str(body)]
-        self._process = subprocess.Popen(argv, cwd=ROOT, env=environment)
+        self._process = subprocess.Popen(argv, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL)
         while not (folder / "port").exists():
             if self._process.poll() is not None:
                 sys.exit("benchmark: the embedded node did not start")
@@ -117,6 +128,7 @@ def rows(rounds: int = 3, size_bytes: int = SIZE_BYTES) -> Iterator[Row]:
         finally:
             if embedded is not None:
                 embedded.stop()
+            client.stop()
             daemon.stop()
 
 

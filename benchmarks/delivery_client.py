@@ -1,4 +1,4 @@
-"""The acts of benchmarks/delivery.py, each as a process: prints what it found and the most memory it took."""
+"""The acts of benchmarks/delivery.py, as a process: reads one a line, prints what it found and the most memory it took so far."""
 
 from __future__ import annotations
 
@@ -165,6 +165,10 @@ ACTS: dict[str, Callable[..., str]] = {
 }
 
 if __name__ == "__main__":
-    said = ACTS[sys.argv[1]](*sys.argv[2:])
-    memory_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({"said": said, "memory_bytes": memory_bytes}))
+    if len(sys.argv) > 1:
+        ACTS[sys.argv[1]](*sys.argv[2:])
+    for line in sys.stdin:
+        name, *words = json.loads(line)
+        said = ACTS[name](*words)
+        memory_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        print(json.dumps({"said": said, "memory_bytes": memory_bytes}), flush=True)
