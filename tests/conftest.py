@@ -12,7 +12,10 @@ import json
 import os
 import platform
 import resource
+import shutil
+import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
@@ -65,11 +68,31 @@ def missing_vectors() -> str | None:
     return None if folder.is_dir() else f"no published vectors in {folder}: set ASSET_BRIDGE_VECTORS"
 
 
+def missing_strace() -> str | None:
+    """Why there is no strace that may trace, or None."""
+    if shutil.which("strace") is None:
+        return "no strace: apt-get install strace"
+    done = subprocess.run(["strace", "-o", os.devnull, "true"], capture_output=True, check=False)
+    return None if done.returncode == 0 else "strace may not trace here"
+
+
+def missing_mount() -> str | None:
+    """Why no small file system can be mounted here, or None."""
+    with tempfile.TemporaryDirectory() as place:
+        argv = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place]
+        if shutil.which("mount") is None or subprocess.run(argv, capture_output=True, check=False).returncode:
+            return "a small file system in memory cannot be mounted: that needs root on Linux"
+        subprocess.run(["umount", place], check=True)
+    return None
+
+
 NEEDS: dict[str, Callable[[], str | None]] = {
     "needs_anvil": missing_anvil,
     "needs_umbral_pre": missing_umbral_pre,
     "needs_vectors": missing_vectors,
     "needs_kubo": missing_kubo,
+    "needs_mount": missing_mount,
+    "needs_strace": missing_strace,
 }
 
 
