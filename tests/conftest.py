@@ -62,6 +62,15 @@ def missing_umbral_pre() -> str | None:
     return f"umbral-pre has no wheel for Python {platform.python_version()} on {sys.platform} {platform.machine()}"
 
 
+def missing_atheris() -> str | None:
+    """Why there is no coverage-guided fuzzer, or None."""
+    if importlib.util.find_spec("atheris"):
+        return None
+    return (
+        f"atheris is locked for Linux x86-64 and Python 3.11 only, this is {sys.platform} {platform.python_version()}"
+    )
+
+
 def missing_vectors() -> str | None:
     """Why there are no published vectors, or None."""
     folder = vectors_folder()
@@ -89,6 +98,7 @@ def missing_mount() -> str | None:
 NEEDS: dict[str, Callable[[], str | None]] = {
     "needs_anvil": missing_anvil,
     "needs_umbral_pre": missing_umbral_pre,
+    "needs_atheris": missing_atheris,
     "needs_vectors": missing_vectors,
     "needs_kubo": missing_kubo,
     "needs_mount": missing_mount,

@@ -169,7 +169,7 @@ class Mutant:
     place: tuple[int, int] = (0, 0)  # node and change
 
 
-def start(mutant: Mutant, tests: list[str], depth: str) -> int:
+def start(mutant: Mutant, tests: list[str], depth: str, times: Path) -> int:
     """Start a process in which the module is the mutant; its status is 0 when every test passes."""
     pid = os.fork()
     if pid:
@@ -188,9 +188,31 @@ def start(mutant: Mutant, tests: list[str], depth: str) -> int:
 
         os.environ["DEPTH"] = depth
         os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # some take seconds to load, and none is needed but this
-        plugins = ["-p", "pytest_timeout", "-p", "no:cacheprovider"]
-        status = int(pytest.main(["-x", "-q", *plugins, *tests]))
+        options = ["-x", "-q", "-p", "pytest_timeout", "-p", "no:cacheprovider"]
+        status = int(pytest.main([*options, *tests], plugins=[QuickestFirst(times, record=not mutant.module)]))
     os._exit(status)
+
+
+class QuickestFirst:
+    """A plugin of pytest: most mutants fail many tests, so the quick ones go first. The unchanged run takes the times."""
+
+    def __init__(self, times: Path, record: bool) -> None:
+        self._path, self._record, self._times = times, record, {}
+        if not record:
+            self._times = json.loads(times.read_text())["times"]
+
+    def pytest_collection_modifyitems(self, items: list) -> None:
+        items.sort(key=lambda item: self._times.get(item.nodeid, 0.0))
+
+    def pytest_runtest_logreport(self, report: object) -> None:
+        self._times[report.nodeid] = self._times.get(report.nodeid, 0.0) + report.duration
+
+    def pytest_sessionfinish(self) -> None:
+        if self._record:
+            from tests.support.depth import depths_read
+
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.write_text(json.dumps({"times": self._times, "counted": bool(depths_read)}))
 
 
 class _Finder:
@@ -238,9 +260,10 @@ class Verdicts:
             file.write(json.dumps([mutant.key, dead, self._tests]) + "\n")
 
 
-def run(chosen: list[Mutant], tests: list[str], workers: int, verdicts: Verdicts) -> list[Mutant]:
+def run(chosen: list[Mutant], tests: list[str], workers: int, verdicts: Verdicts, times: Path) -> list[Mutant]:
     """Run every mutant without a verdict, `workers` at once; those that survived."""
     waiting = [(mutant, "spot") for mutant in chosen if verdicts.of(mutant) is None]
+    counted = json.loads(times.read_text())["counted"]  # else the quick counts change nothing
     random.Random(1).shuffle(waiting)  # so that what an interrupted run has seen is a fair sample
     total, finished = len(waiting), 0
     running: dict[int, tuple[Mutant, str, float]] = {}
@@ -248,11 +271,11 @@ def run(chosen: list[Mutant], tests: list[str], workers: int, verdicts: Verdicts
         while waiting or running:
             while waiting and len(running) < workers:
                 mutant, depth = waiting.pop(0)
-                running[start(mutant, tests, depth)] = (mutant, depth, time.monotonic())
+                running[start(mutant, tests, depth, times)] = (mutant, depth, time.monotonic())
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid in running:
                 mutant, depth, _ = running.pop(pid)
-                if status == 0 and depth == "spot":
+                if status == 0 and depth == "spot" and counted:
                     waiting.insert(0, (mutant, "quick"))
                     continue
                 verdicts.add(mutant, status != 0)
@@ -329,11 +352,15 @@ def main(arguments: list[str]) -> int:
     if given.fresh:
         kept.unlink(missing_ok=True)
     verdicts = Verdicts(kept, tests_digest(tests))
-    unchanged = start(Mutant("unchanged", "", "", ROOT), tests, "spot")
-    if os.waitpid(unchanged, 0)[1]:
-        print("mutants: error: the tests fail without any change", file=sys.stderr)
-        return 2
-    survivors = run(chosen, tests, given.workers, verdicts)
+    state = hashlib.sha256("".join([*(mutant.key for mutant in made), tests_digest(tests)]).encode()).hexdigest()[:16]
+    times = CACHE / f"{name}-{state}.json"
+    if given.fresh or not times.exists():  # once for each state of room and tests
+        unchanged = start(Mutant("unchanged", "", "", ROOT), tests, "spot", times)
+        if os.waitpid(unchanged, 0)[1]:
+            times.unlink(missing_ok=True)
+            print("mutants: error: the tests fail without any change", file=sys.stderr)
+            return 2
+    survivors = run(chosen, tests, given.workers, verdicts, times)
     dead = len(chosen) - len(survivors)
     for mutant in survivors:
         print(f"survivor  {mutant.name}")

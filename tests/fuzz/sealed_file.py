@@ -1,6 +1,7 @@
-"""A coverage-guided run of one target of test_sealed_file_parsers.py; libFuzzer's own limits of time and memory stop it.
+"""Coverage-guided runs of the targets of test_sealed_file_parsers.py; libFuzzer's own limits stop a target that hangs or grows.
 
-Run: python -m tests.fuzz.sealed_file TARGET [RUNS]     (needs atheris; the corpus grows in tests/fuzz/corpus/sealed-TARGET)
+Run: python -m tests.fuzz.sealed_file TARGET [RUNS]        (needs atheris; the corpus grows in tests/fuzz/corpus/sealed-TARGET)
+     python -m tests.fuzz.sealed_file --each RUNS FOLDER   (each target in a process of its own; what is new goes to FOLDER)
 """
 
 from __future__ import annotations
@@ -16,17 +17,7 @@ sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
 with atheris.instrument_imports(include=["asset_bridge.ipld", "asset_bridge.sealing", "asset_bridge.vault.crypt4gh"]):
     from tests.fuzz import test_sealed_file_parsers as targets
 
-
-def main(arguments: list[str]) -> None:
-    """Fuzz one target."""
-    name, runs = arguments[0], arguments[1] if len(arguments) > 1 else "20000"
-    folder = targets.CORPUS / f"sealed-{name}"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "honest").write_bytes(targets.SEEDS[name])
-    flags = [f"-runs={runs}", "-max_len=20000", "-timeout=1", "-malloc_limit_mb=64", str(folder)]
-    atheris.Setup([sys.argv[0], *flags], lambda data: targets.feed(name, data))
-    atheris.Fuzz()
-
+from tests.fuzz import guided  # noqa: E402
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    raise SystemExit(guided.main(sys.argv[1:], "sealed-", targets.TARGETS, targets.SEEDS, targets.feed))

@@ -1,7 +1,7 @@
 """Every parser of keys and re-encryption against hostile bytes: only our errors, one encoding, under a second, no memory to speak of.
 
-The same targets run under atheris where its wheel is installed (`python -m tests.fuzz.reencryption TARGET [RUNS]`, coverage
-guided; the corpus grows in tests/fuzz/corpus/TARGET) and, in every test run, under the plain mutator below, which needs nothing.
+The same targets run under atheris, guided by coverage (test_guided.py; `python -m tests.fuzz.reencryption TARGET [RUNS]`
+lets the corpus in tests/fuzz/corpus/TARGET grow), and here under a plain mutator that needs nothing.
 """
 
 from __future__ import annotations

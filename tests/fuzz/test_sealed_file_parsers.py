@@ -1,7 +1,7 @@
 """Every parser of the sealed file and its edges against hostile bytes: only our refusals, one encoding, quick, small.
 
-The same targets run under atheris where its wheel is installed (`python -m tests.fuzz.sealed_file TARGET [RUNS]`, coverage
-guided; the corpus grows in tests/fuzz/corpus/sealed-TARGET) and, in every test run, under the mutator below.
+The same targets run under atheris, guided by coverage (test_guided.py; `python -m tests.fuzz.sealed_file TARGET [RUNS]`
+lets the corpus in tests/fuzz/corpus/sealed-TARGET grow), and here under a plain mutator that needs nothing.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def archive_header(data: bytes) -> None:
     crypt4gh._read_header(io.BytesIO(data), SECRET)
 
 
-KEY_FOLDER = TemporaryDirectory()
+KEY_FOLDER = TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None)  # written for every input
 
 
 def key_file(data: bytes) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -58,24 +57,33 @@ def each(
         with lock:
             return None if stopped.is_set() else next(claims, None)
 
+    failed: list[BaseException] = []
+
     def run() -> None:
         try:
             work = start()
             while (item := claim()) is not None:
                 work(item)
-        except BaseException:
+        except BaseException as error:  # noqa: BLE001  raised below, by the calling thread
+            failed.append(error)
             stopped.set()
             if line is not None:
                 line.close()
-            raise
 
-    if workers == 1:
+    # The calling thread works as well: it is there anyway, and when the last item is done nobody has to be woken.
+    others = [threading.Thread(target=run, name=f"sealing_{number}", daemon=True) for number in range(1, workers)]
+    for thread in others:
+        thread.start()
+    try:
         run()
-        return
-    with ThreadPoolExecutor(workers, thread_name_prefix="sealing") as pool:
-        running = [pool.submit(run) for _ in range(workers)]
-        try:
-            for future in running:
-                future.result()
-        finally:
-            stopped.set()  # also when the calling thread was interrupted
+        for thread in others:
+            thread.join()
+    finally:
+        stopped.set()  # also when the calling thread was interrupted while it waited
+        for thread in others:
+            thread.join()
+    try:
+        if failed:
+            raise failed[0]
+    finally:
+        failed.clear()  # its traceback holds this frame, and so would hold the buffers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections.abc import Callable
 
 import pytest
 
@@ -129,17 +130,28 @@ def test_a_secret_neither_shows_nor_travels() -> None:
     assert secret != fixed("hidden")
 
 
-def test_the_curve_library_refusing_a_valid_scalar_is_a_defect(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(secp256k1, "_raw_coordinates", secp256k1.lib.secp256k1_ecdh_hash_function_default)
-
+@pytest.mark.parametrize(
+    ("refuses", "act"),
+    [
+        ("ecdh", lambda: secp256k1.shared_point(scalar(3), GENERATOR)),
+        ("ec_seckey_tweak_mul", lambda: secp256k1.secret_multiply(scalar(3), scalar(4))),
+        ("ec_seckey_tweak_add", lambda: secp256k1.secret_add(scalar(3), scalar(4))),
+        ("ec_seckey_tweak_mul", lambda: secp256k1.respond(scalar(3), scalar(4), 5)),
+        ("ec_seckey_tweak_add", lambda: secp256k1.respond(scalar(3), scalar(4), 5)),
+    ],
+)
+def test_the_curve_library_refusing_valid_scalars_is_a_defect(
+    refuses: str, act: Callable[[], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Refusing:
         def __getattr__(self, name: str) -> object:
-            return (lambda *_: 0) if name == "secp256k1_ecdh" else getattr(secp256k1_lib, name)
+            return (lambda *_: 0) if name == f"secp256k1_{refuses}" else getattr(secp256k1_lib, name)
 
     secp256k1_lib = secp256k1.lib
+    act()
     monkeypatch.setattr(secp256k1, "lib", Refusing())
     with pytest.raises(DefectError) as caught:
-        secp256k1.shared_point(scalar(3), GENERATOR)
+        act()
     assert caught.value.code == "keys.curve"
 
 

@@ -1,0 +1,49 @@
+"""What both rooms' atheris runs share: flags, corpora, a process a target, and our own limit of time."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+import atheris
+
+CORPUS = Path(__file__).resolve().parent / "corpus"
+MOST_SECONDS = 1.0  # of processor time, so that a busy machine is no finding
+FLAGS = ("-max_len=20000", "-timeout=60", "-malloc_limit_mb=64", "-print_final_stats=1")
+Feed = Callable[[str, bytes], None]
+
+
+def main(arguments: list[str], prefix: str, names: Iterable[str], seeds: Mapping[str, bytes], feed: Feed) -> int:
+    """One target with the kept corpus, or each with a folder of its own for what it finds; 1 when one fails."""
+    if arguments[:1] != ["--each"]:
+        name, runs = arguments[0], arguments[1] if len(arguments) > 1 else "20000"
+        fuzz(prefix, name, runs, CORPUS / (prefix + name), seeds, feed)
+    runs, found = arguments[1], Path(arguments[2])
+    failed = 0
+    for name in names:
+        pid = os.fork()
+        if pid == 0:
+            fuzz(prefix, name, runs, found / (prefix + name), seeds, feed)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        print(f"{prefix}{name}: {runs} inputs, status {status}", flush=True)
+        failed += status != 0
+    return 1 if failed else 0
+
+
+def fuzz(prefix: str, name: str, runs: str, folder: Path, seeds: Mapping[str, bytes], feed: Feed) -> None:
+    """Does not return: libFuzzer ends the process, with another status than 0 when it found something."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "honest").write_bytes(seeds[name])
+    kept = CORPUS / (prefix + name)
+    folders = [str(folder), *([str(kept)] if kept.is_dir() and kept != folder else [])]
+
+    def one(data: bytes) -> None:
+        began = time.process_time()
+        feed(name, data)
+        assert time.process_time() - began < MOST_SECONDS, "an input took over a second"
+
+    atheris.Setup([sys.argv[0], f"-runs={runs}", f"-artifact_prefix={folder}{os.sep}", *FLAGS, *folders], one)
+    atheris.Fuzz()
