@@ -22,6 +22,7 @@ from hypothesis import HealthCheck, settings
 from tests.support import minutes
 from tests.support.depth import depths_read
 from tools.anvil import AnvilMissingError, find_anvil
+from tools.geth import missing_geth
 
 ROOT = Path(__file__).resolve().parent.parent
 MOST_OPEN_FILES = 300
@@ -64,6 +65,7 @@ def missing_vectors() -> str | None:
 
 NEEDS: dict[str, Callable[[], str | None]] = {
     "needs_anvil": missing_anvil,
+    "needs_geth": missing_geth,
     "needs_umbral_pre": missing_umbral_pre,
     "needs_vectors": missing_vectors,
 }
