@@ -28,6 +28,7 @@ from tests.support import minutes
 from tests.support.depth import depths_read
 from tests.support.kubo import missing_kubo
 from tools.anvil import AnvilMissingError, find_anvil
+from tools.geth import missing_geth
 
 ROOT = Path(__file__).resolve().parent.parent
 MOST_OPEN_FILES = 300
@@ -97,6 +98,7 @@ def missing_mount() -> str | None:
 
 NEEDS: dict[str, Callable[[], str | None]] = {
     "needs_anvil": missing_anvil,
+    "needs_geth": missing_geth,
     "needs_umbral_pre": missing_umbral_pre,
     "needs_atheris": missing_atheris,
     "needs_vectors": missing_vectors,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import boa
@@ -11,19 +12,34 @@ import rlp
 from eth_hash.auto import keccak
 
 from asset_bridge.chain import deploy
-from asset_bridge.chain.abi import decode_answer, decode_log, encode_call
+from asset_bridge.chain.abi import Event, decode_answer, decode_log, encode_call
 from asset_bridge.chain.actor import Actor
 from asset_bridge.chain.config import DeployConfig
+from asset_bridge.chain.index import Index
 from asset_bridge.chain.keys import AccountKey, address_bytes, checksum_address
 from asset_bridge.chain.network import CONTRACTS
 from asset_bridge.chain.packing import pack_periods
+from asset_bridge.chain.reader import Call
 from asset_bridge.chain.reasons import reason_of
-from asset_bridge.chain.records import At, Sent
+from asset_bridge.chain.records import At, BlockRef, Sent
 from asset_bridge.chain.twin import ChainTwin
+from asset_bridge.chain.twin.chain import Block, TwinSource
+from asset_bridge.chain.twin.world import Snapshot
 from asset_bridge.errors import RefusedError
 from tests.ports.chain_scene import Numbers
 
 RICH_WEI = 10**20
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Both worlds at one time."""
+
+    snapshot: Any
+    blocks: tuple[Block, ...]
+    tables: Snapshot
+    now_at: int
+    events: int
 
 
 class Pair:
@@ -71,6 +87,12 @@ class Pair:
         self.names = {address: name for name, address in addresses.items()}
         self.twin = ChainTwin(config, chain_id=chain_id, now_at=now_at, addresses=addresses)
         self.seen: Counter[str] = Counter()
+        self.events: list[Event] = []
+        """Every event that the contracts logged, decoded."""
+        self.touched = b""
+        """Call data and logs of the calls that went since it was last emptied: what they do not name cannot have changed."""
+        self.called: set[str] = set()
+        self.senders: set[str] = set()
         for contract in ("AssetLedger", "NodeRegistry"):
             boa.env.execute_code(
                 addresses[contract], sender=config.governor, data=encode_call(contract, "list_exchange", (exchange,))
@@ -93,9 +115,8 @@ class Pair:
         """The call in both worlds; they must agree on success, reason, events and coins."""
         boa.env.evm.patch.timestamp = self.twin.now_at
         address = self.twin.deployment.address_of(contract)
-        computation = boa.env.execute_code(
-            address, sender=sender, value=value_wei, data=encode_call(contract, function, args)
-        )
+        data = encode_call(contract, function, args)
+        computation = boa.env.execute_code(address, sender=sender, value=value_wei, data=data)
         real = reason_of(bytes(computation.output)) or "reverted" if computation.is_error else ""
         reason, sent = "", None
         try:
@@ -106,9 +127,15 @@ class Pair:
         if sent is None:
             self.seen[f"refused {reason}"] += 1
             raise RefusedError("chain.reverted", real)
-        logs = [self._log(entry) for entry in computation.get_raw_log_entries()]
+        raw = computation.get_raw_log_entries()
+        self.touched += data + b"".join(b"".join(t.to_bytes(32, "big") for t in entry[2]) + entry[3] for entry in raw)
+        logs = [self._log(entry) for entry in raw]
         assert logs == [(e.contract, e.name, dict(e.args)) for e in self.twin.head.events]
+        block = self.twin.head.ref
+        self.events += [Event(*log, block, sent.transaction_hash, at) for at, log in enumerate(logs)]  # type: ignore[arg-type]
         self.seen[verb] += 1
+        self.called.add(contract)
+        self.senders.add(sender)
         return sent
 
     def _log(self, entry: Any) -> tuple[str, str, dict[str, Any]]:
@@ -118,15 +145,56 @@ class Pair:
         assert decoded is not None
         return contract, *decoded
 
-    def view(self, contract: str, name: str, *args: object) -> tuple[Any, Any]:
-        """A view's answer in the contract and in the twin, at the same time."""
-        block = self.twin.head.ref
-        boa.env.evm.patch.timestamp = block.timestamp
+    def real_view(self, contract: str, name: str, *args: object) -> Any:
+        """A view's answer in the contract, at the time of the newest block."""
+        boa.env.evm.patch.timestamp = self.twin.head.ref.timestamp
         address = self.twin.deployment.address_of(contract)
         computation = boa.env.execute_code(address, data=encode_call(contract, name, args), is_modifying=False)
-        real = decode_answer(contract, name, bytes(computation.output))
-        (model,) = self.twin.source.calls([(contract, name, args)], block, At.HEAD)
-        return real, model
+        return decode_answer(contract, name, bytes(computation.output))
+
+    def differences(self, calls: Sequence[Call]) -> list[tuple[Call, Any, Any]]:
+        """Views that the contracts and the twin answer differently now; all of the twin's at once."""
+        models = self.twin.source.calls(calls, self.twin.head.ref, At.HEAD)
+        reals = [self.real_view(contract, name, *args) for contract, name, args in calls]
+        return [each for each in zip(calls, reals, models, strict=True) if each[1] != each[2]]
+
+    # ── going back ──
+    def moment(self) -> Moment:
+        """Both worlds as they are now; `rewind` comes back here."""
+        twin = self.twin
+        return Moment(boa.env.evm.snapshot(), tuple(twin._blocks), twin.world.snapshot(), twin.now_at, len(self.events))
+
+    def rewind(self, to: Moment) -> Moment:
+        """Back to `to`, in both worlds; the same moment for the next time (a snapshot of the machine serves once)."""
+        boa.env.evm.revert(to.snapshot)
+        self.twin._blocks[:] = to.blocks
+        self.twin.world.restore(to.tables)
+        self.twin._now_at = to.now_at
+        self.twin._done.clear()
+        del self.events[to.events :]
+        return Moment(boa.env.evm.snapshot(), to.blocks, to.tables, to.now_at, to.events)
+
+
+class ContractsSource(TwinSource):
+    """The compiled contracts behind a Reader: their own logs in an Index, and their own views; blocks are the twin's."""
+
+    def __init__(self, pair: Pair) -> None:
+        super().__init__(pair.twin, pair.twin.deployment)
+        self._pair = pair
+        self.index = Index(None, self)
+        self.index.update()
+
+    def events(self, first: int, last: int) -> list[Event]:
+        """See EventSource."""
+        return [event for event in self._pair.events if first <= event.block.number <= last]
+
+    def find(self, names: Iterable[str], block: BlockRef, **fields: object) -> list[Event]:
+        """See reader.Source."""
+        return self.index.find(names, block.number, **fields)
+
+    def calls(self, calls: Sequence[Call], block: BlockRef, at: At) -> list[Any]:
+        """See reader.Source."""
+        return [self._pair.real_view(contract, name, *args) for contract, name, args in calls]
 
 
 class PairAccount(Actor):

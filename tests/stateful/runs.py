@@ -1,0 +1,54 @@
+"""Running the machine: in parts of fifty sequences, so that several files and workers share them."""
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from tests.stateful.agreement import TOTAL
+from tests.stateful.edges import BOTH_SIDES, EDGES
+from tests.stateful.machine import MUST_SUCCEED, ChainMachine
+from tests.support.depth import depth
+
+SEQUENCES_A_PART = 50
+
+
+def run_part(part: int) -> None:
+    """SEQUENCES_A_PART sequences, other ones in each part; every rule succeeds in each part."""
+    TOTAL.clear()
+    seeded = seed(part)(type(f"ChainMachine{part}", (ChainMachine,), {}))
+    run_state_machine_as_test(
+        seeded,
+        settings=settings(
+            max_examples=SEQUENCES_A_PART,
+            stateful_step_count=depth("chain_machine_steps"),
+            deadline=None,
+            derandomize=False,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+            phases=[Phase.generate],
+        ),
+    )
+    never = sorted(MUST_SUCCEED - set(TOTAL))
+    assert not never, f"never succeeded: {never}"
+    assert sum(1 for name in TOTAL if name.startswith("refused")) >= 25
+    assert sum(1 for name in BOTH_SIDES if TOTAL[name]) >= len(BOTH_SIDES) // 2
+
+
+def run_edges() -> None:
+    """Every deadline, from both sides, on the stocked market."""
+    TOTAL.clear()
+    machine = ChainMachine()
+    try:
+        for name in EDGES:
+            for at_deadline in (False, True):
+                machine.meet(name, at_deadline, 0, strict=True)
+    finally:
+        machine.teardown()
+    assert sorted(BOTH_SIDES - set(TOTAL)) == [], "a deadline was not met"
+
+
+def parts(group: int, groups: int) -> list[int]:
+    """The parts of one of `groups` files, so that several workers share the sequences."""
+    count = -(-depth("chain_machine_runs") // SEQUENCES_A_PART)
+    return list(range(group, count, groups))

@@ -1,0 +1,14 @@
+"""A quarter of the sequences of contracts against the twin (machine.py)."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.stateful.runs import parts, run_part
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("part", parts(1, 4))
+def test_the_contracts_and_the_twin_agree_on_every_sequence(part: int) -> None:
+    run_part(part)
