@@ -428,9 +428,7 @@ def _list(
 @internal
 def _offer(terms: OfferTerms, card: bytes32) -> IAssetLedger.Offer:
     self._check_offer(terms.token, terms.periods)
-    return IAssetLedger.Offer(
-        price=terms.price, token=terms.token, terms=terms.terms, periods=terms.periods, card=card
-    )
+    return IAssetLedger.Offer(price=terms.price, token=terms.token, terms=terms.terms, periods=terms.periods, card=card)
 
 
 @view

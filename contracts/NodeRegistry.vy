@@ -12,6 +12,7 @@ from interfaces import IExchange
 from modules import authority
 from modules import governed
 from modules import measurements
+from modules import node_events
 
 initializes: authority
 initializes: governed
@@ -74,58 +75,6 @@ struct NodeWords:
     owner: uint256
     stake: uint256
     measurement: bytes32
-
-
-event NodeRegistered:
-    node_id: indexed(bytes32)
-    operator: indexed(address)
-    kind: indexed(uint8)
-    salt: bytes32
-    stake: uint256
-
-
-event EpochStarted:
-    node_id: indexed(bytes32)
-    epoch: uint64
-    endpoint: bytes32
-    endpoint_length: uint64
-    signing_key: address
-    vendor: uint8
-    measurement: bytes32
-    platform: bytes32
-    evidence: bytes32
-    expires_at: uint64
-
-
-event Refreshed:
-    node_id: indexed(bytes32)
-    epoch: uint64
-
-
-event StakeAdded:
-    node_id: indexed(bytes32)
-    amount: uint256
-
-
-event NodeWithdrawn:
-    node_id: indexed(bytes32)
-    amount: uint256
-
-
-event Slashed:
-    node_id: indexed(bytes32)
-    exchange: indexed(address)
-    beneficiary: indexed(address)
-    amount: uint256
-
-
-event Collected:
-    beneficiary: indexed(address)
-    amount: uint256
-
-
-event ExchangeRemoved:
-    exchange: indexed(address)
 
 
 LIGHT: constant(uint8) = 1
@@ -196,7 +145,7 @@ def register(salt: bytes32, kind: uint8, epoch: Epoch, authority_: Bytes[1084]) 
     assert msg.value >= minimum_stake, "registry: stake is too small"
     self._nodes[node_id].owner = convert(operator, uint256) | convert(kind, uint256) << 160
     self._nodes[node_id].stake = msg.value
-    log NodeRegistered(node_id=node_id, operator=operator, kind=kind, salt=salt, stake=msg.value)
+    log node_events.NodeRegistered(node_id=node_id, operator=operator, kind=kind, salt=salt, stake=msg.value)
     self._start_epoch(node_id, kind, 1, epoch)
     return node_id
 
@@ -228,7 +177,7 @@ def refresh(node_id: bytes32):
     assert words.owner >> 160 & 255 == convert(TEE, uint256), "registry: not a tee node"
     group: uint256 = measurements._class_of[convert(words.owner >> 168 & 255, uint8)][words.measurement]
     self._nodes[node_id].live = words.live & ~(LOW_10 << CLASS_AT) | group << CLASS_AT
-    log Refreshed(node_id=node_id, epoch=convert(words.live >> EPOCH_AT & LOW_14, uint64))
+    log node_events.Refreshed(node_id=node_id, epoch=convert(words.live >> EPOCH_AT & LOW_14, uint64))
 
 
 @external
@@ -240,7 +189,7 @@ def add_stake(node_id: bytes32):
     owner: uint256 = self._nodes[node_id].owner
     assert owner != 0 and owner & WITHDRAWN == 0, "registry: no such node"
     self._nodes[node_id].stake += msg.value
-    log StakeAdded(node_id=node_id, amount=msg.value)
+    log node_events.StakeAdded(node_id=node_id, amount=msg.value)
 
 
 @external
@@ -255,7 +204,7 @@ def withdraw(node_id: bytes32):
     self._nodes[node_id].live = words.live & ~(LOW_32 << EXPIRES_AT)
     self._nodes[node_id].owner = words.owner | WITHDRAWN
     self._nodes[node_id].stake = 0
-    log NodeWithdrawn(node_id=node_id, amount=words.stake)
+    log node_events.NodeWithdrawn(node_id=node_id, amount=words.stake)
     self._send(convert(words.owner & LOW_160, address), words.stake)
 
 
@@ -267,7 +216,7 @@ def collect(beneficiary: address):
     amount: uint256 = self.claimable[beneficiary]
     assert amount != 0, "registry: nothing to collect"
     self.claimable[beneficiary] = 0
-    log Collected(beneficiary=beneficiary, amount=amount)
+    log node_events.Collected(beneficiary=beneficiary, amount=amount)
     self._send(beneficiary, amount)
 
 
@@ -311,7 +260,7 @@ def slash(exchange: address, nodes: DynArray[bytes32, MAX_NODES], amount_each: u
         if stake - amount < minimum_stake:
             self._nodes[node_id].live &= ~(LOW_32 << EXPIRES_AT)
         self.claimable[beneficiary] += amount
-        log Slashed(node_id=node_id, exchange=exchange, beneficiary=beneficiary, amount=amount)
+        log node_events.Slashed(node_id=node_id, exchange=exchange, beneficiary=beneficiary, amount=amount)
 
 
 @view
@@ -367,7 +316,7 @@ def remove_exchange(exchange: address):
     """
     governed._only_governor()
     governed._exchanges[exchange] = 0
-    log ExchangeRemoved(exchange=exchange)
+    log node_events.ExchangeRemoved(exchange=exchange)
 
 
 # Views
@@ -487,7 +436,7 @@ def _start_epoch(node_id: bytes32, kind: uint8, number: uint256, epoch: Epoch):
     )
     self._nodes[node_id].owner = owner & ~(255 << 168) | convert(epoch.vendor, uint256) << 168
     self._nodes[node_id].measurement = epoch.measurement
-    log EpochStarted(
+    log node_events.EpochStarted(
         node_id=node_id,
         epoch=convert(number, uint64),
         endpoint=epoch.endpoint,

@@ -214,7 +214,7 @@ class AssetLedger(Contract):
         (*listing, body, authority), body_digest, body_length = args, args[6], args[7]
         good = len(body) == body_length and hashlib.sha256(body).digest() == body_digest
         self.check(good, "body does not match")
-        asset_id = self.list_asset(message, *listing, authority)
+        asset_id = self.list_asset(message, *[*listing, authority])
         self.log("BodySaved", asset_id=asset_id, body=body)
         return asset_id
 
