@@ -38,7 +38,8 @@ from asset_bridge.trade.request import request
 from asset_bridge.trade.reseal import reseal
 from asset_bridge.trade.shares import OwnedAsset, make_shares
 from asset_bridge.trade.status import status
-from tests.support.trade import Scene
+from asset_bridge_simulator import measurement_id
+from tests.support.trade import MEASUREMENT, Scene
 from tests.support.trade_steps import Trade, flip, lied_to, published, spoil, with_listing
 
 
@@ -80,6 +81,9 @@ def test_trade(tmp_path: Path) -> None:
     assert (trade.out / "TERMS.txt").read_text() == "For the stated purpose only."
     provenance = json.loads((trade.out / "provenance.json").read_text())
     assert provenance["order_id"] == "0x" + trade.order_id.hex()
+    measured = "0x" + measurement_id(MEASUREMENT).hex()
+    assert len(provenance["tees"]) >= 2
+    assert {(one["tee"], one["measurement"]) for one in provenance["tees"]} == {("simulated", measured)}
     assert len((trade.out / "SHA256SUMS").read_text().splitlines()) == 3
     accept(trade.consumer, trade.order_id)
     assert trade.scene.chain.order(trade.order_id).state is OrderState.SETTLED

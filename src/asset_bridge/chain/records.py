@@ -326,6 +326,11 @@ class Node:
     stake_wei: int
     busy_until: int
 
+    @property
+    def tee(self) -> str:
+        """What kind of TEE it is registered as: tdx, sev-snp, nitro, azure, tpm or simulated; empty for a node that is none."""
+        return self.current.vendor.name.lower().replace("_", "-") if self.kind is NodeKind.TEE else ""
+
 
 @dataclass(frozen=True, slots=True)
 class Sent:

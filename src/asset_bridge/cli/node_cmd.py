@@ -247,7 +247,7 @@ def _find(nodes: list[Node], text: str) -> Node:
 
 
 def _tee(one: Node) -> str:
-    return one.current.vendor.name.lower().replace("_", "-") if one.kind is NodeKind.TEE else "–"
+    return one.tee or "–"
 
 
 def _tee_line(one: Node) -> str:

@@ -111,6 +111,12 @@ def lines_of(now: Status) -> list[str]:
     if now.shares:
         lines.append(f"shares     {now.live_shares} of {now.shares} shares live, {now.threshold} needed")
         lines += [f"           slot {slot}: TEE node {short(node_id)} {reason}" for slot, node_id, reason in now.lost]
+        dead = {slot for slot, _, _ in now.lost}
+        lines += [
+            f"           slot {one.slot}: TEE node {short(one.node_id)} tee: {one.tee}, measurement {short(one.measurement_id)}"
+            for one in now.holders
+            if one.slot not in dead
+        ]
         if now.lost and now.role == "consumer":
             lines.append("           the provider can mend this: asset-bridge reseal ORDER")
     return lines

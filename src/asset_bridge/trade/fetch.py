@@ -6,11 +6,13 @@ are kept before opening, so a second run needs no node; nothing is overwritten. 
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from asset_bridge.chain.records import At, OrderState
+from asset_bridge.chain.records import At, Node, OrderState
 from asset_bridge.errors import BridgeError
 from asset_bridge.ipfs.multi import Failure
 from asset_bridge.trade.check_approval import check_approval
@@ -68,12 +70,27 @@ def fetch(desk: Desk, order_id: bytes, output: Path, bodies_folder: Path) -> Fet
         fragments,
         {
             "bad_replicas": [{"replica": f.source, "code": f.code, "count": f.count} for f in bad],
+            "tees": [
+                {
+                    "node_id": "0x" + node.node_id.hex(),
+                    "tee": node.tee,
+                    "measurement": "0x" + node.current.measurement_id.hex(),
+                }
+                for node in _holders(desk, fragments)
+            ],
             "failed_nodes": [{"node_id": "0x" + f.node_id.hex(), "code": f.code, "through": f.through} for f in failed],
         },
     )
     opened = open_into(desk, fragments, body.segment, output, provenance)
     downloaded = body.report.fetched_bytes if body.report is not None else 0
     return Fetched(order_id, opened, downloaded, tuple(bad), failed)
+
+
+def _holders(desk: Desk, fragments: Fragments) -> Iterator[Node]:
+    """The TEE nodes whose receipts are here, as the registry holds them now; one that cannot be read is left out."""
+    for receipt in fragments.receipts:
+        with contextlib.suppress(BridgeError):
+            yield desk.reader.node(receipt.node_id)
 
 
 def open_again(desk: Desk, order_id: bytes, output: Path, bodies_folder: Path) -> Opened:

@@ -6,6 +6,7 @@ names will succeed.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from asset_bridge.chain.records import At, Node, Order, OrderState
@@ -14,6 +15,16 @@ from asset_bridge.trade.desk import Desk
 from asset_bridge.trade.reseal import Lost, lost_slots
 
 PROVIDER, CONSUMER, NODES, NOBODY = "provider", "consumer", "tee nodes", "nobody"
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A TEE node that holds a share: what it is registered as, and under which measurement."""
+
+    slot: int
+    node_id: bytes
+    tee: str
+    measurement_id: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +43,7 @@ class Status:
     shares: int
     threshold: int
     lost: tuple[Lost, ...]
+    holders: tuple[Holder, ...]
     escrow_wei: int
     token: str
 
@@ -80,9 +92,18 @@ def status_of(
         shares=shares,
         threshold=order.approval.threshold if order.approval is not None else 0,
         lost=lost,
+        holders=tuple(holders_of(order, nodes)),
         escrow_wei=order.escrow_wei,
         token=order.terms.offer.token,
     )
+
+
+def holders_of(order: Order, nodes: dict[bytes, Node]) -> Iterator[Holder]:
+    """Who holds a share, of the nodes that the registry knows."""
+    for number, slot in enumerate(order.approval.slots if order.approval is not None else ()):
+        node = nodes.get(slot.node_id)
+        if node is not None:
+            yield Holder(number, node.node_id, node.tee, node.current.measurement_id)
 
 
 def _next(

@@ -57,10 +57,12 @@ def build_app(
     on_start: Iterable[Callable[[], None]] = (),
     on_stop: Iterable[Callable[[], None]] = (),
     registry: CollectorRegistry | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> Starlette:
     """The ASGI app of a node: its own routes and /health, /metrics, /openapi.json, /v1/info.
 
-    `on_start` and `on_stop` run in order around the app's life. `registry` takes further metrics of the node.
+    `headers` go with every answer, refusals too. `on_start` and `on_stop` run in order around the app's life. `registry` takes
+    further metrics of the node.
     """
     metrics = registry or CollectorRegistry()
     common = [
@@ -83,10 +85,14 @@ def build_app(
             for step in stop:
                 await run_in_threadpool(step)
 
-    door = _Door(guard, metrics)
+    every = dict(headers or {})
+    door = _Door(guard, metrics, every)
     return Starlette(
         routes=[StarletteRoute(route.path, door.endpoint(route), methods=[route.method]) for route in all_routes],
-        exception_handlers={HTTPException: _unknown_route, Exception: _unexpected},
+        exception_handlers={
+            HTTPException: lambda _request, error: _respond(_unknown_route(error), every),
+            Exception: lambda _request, error: _respond(_unexpected(error), every),
+        },
         lifespan=lifespan,
     )
 
@@ -99,8 +105,8 @@ def error_answer(error: BridgeError, status: int | None = None) -> Answer:
 class _Door:
     """What happens to every request before and after its handler."""
 
-    def __init__(self, guard: Guard, registry: CollectorRegistry) -> None:
-        self._guard = guard
+    def __init__(self, guard: Guard, registry: CollectorRegistry, headers: Mapping[str, str]) -> None:
+        self._guard, self._headers = guard, headers
         self._requests = Counter(
             "asset_bridge_requests", "Requests answered.", ["method", "route", "status"], registry=registry
         )
@@ -133,7 +139,7 @@ class _Door:
                 "seconds": round(seconds, 4),
             }
             _LOG.info("request", extra={"fields": fields | ({"code": failure} if failure else {})})
-            return _respond(answer)
+            return _respond(answer, self._headers)
 
         return run
 
@@ -207,8 +213,8 @@ async def _read_body(request: Request, cap_bytes: int) -> bytes:
     return b"".join(parts)
 
 
-def _respond(answer: Answer) -> Response:
-    headers = {"x-content-type-options": "nosniff", **answer.headers}
+def _respond(answer: Answer, every: Mapping[str, str]) -> Response:
+    headers = {"x-content-type-options": "nosniff", **every, **answer.headers}
     if answer.stream is not None:
         return StreamingResponse(answer.stream, answer.status, headers, media_type=answer.media_type)
     if answer.body is not None:
@@ -230,10 +236,10 @@ def _metrics(registry: CollectorRegistry) -> Answer:
     return Answer(body=generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
 
-def _unknown_route(_request: Request, error: Exception) -> Response:
+def _unknown_route(error: Exception) -> Answer:
     status = error.status_code if isinstance(error, HTTPException) else 404
     refusal = InputError("transport.route", "This node has no such route.", hint="See /openapi.json of this node.")
-    return _respond(error_answer(refusal, status))
+    return error_answer(refusal, status)
 
 
 def _defect(where: str) -> DefectError:
@@ -248,8 +254,8 @@ def _defect(where: str) -> DefectError:
     )
 
 
-def _unexpected(_request: Request, error: Exception) -> Response:
+def _unexpected(error: Exception) -> Answer:
     try:
         raise error
     except Exception:  # noqa: BLE001 - logged by _defect
-        return _respond(error_answer(_defect("")))
+        return error_answer(_defect(""))

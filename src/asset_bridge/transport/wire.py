@@ -68,7 +68,7 @@ def to_json(value: object) -> Any:
     if isinstance(value, tuple | list):
         return [to_json(item) for item in value]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: to_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {name: to_json(getattr(value, name)) for name in _names(type(value))}
     if isinstance(value, Mapping):
         return {str(key): to_json(item) for key, item in value.items()}
     raise TypeError(f"no JSON form for {type(value).__name__}")
@@ -87,6 +87,11 @@ def from_json(cls: type[_R], obj: object, lengths: Mapping[str, int] | None = No
     if set(obj) != set(names):
         raise _bad(cls.__name__, "does not have exactly its fields")
     return cls(**{name: _value(hints[name], obj[name], name, lengths or {}) for name in names})
+
+
+@cache
+def _names(cls: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(cls))
 
 
 @cache

@@ -76,6 +76,17 @@ def test_every_answer_says_what_it_is(market: Market, http: httpx.Client) -> Non
         assert (answer["tee"], answer["measurement"]) == ("simulated", measurement)
 
 
+def test_every_answer_says_it_in_its_headers_too(market: Market, http: httpx.Client) -> None:
+    measurement = "0x" + market.twin.node(market.tees[0].registered.node_id).current.measurement_id.hex()
+    answers = [http.get(path) for path in ("/health", "/metrics", "/openapi.json", "/v1/info", "/no/such/route")]
+    answers.append(http.post("/v1/evidence", json={"nonce": "0x00"}))
+    answers.append(http.post(f"/v1/orders/{hex_of(b'?' * 32)}/key", json={}))
+    assert [answer.status_code for answer in answers] == [503, 200, 200, 200, 404, 400, 403]
+    for answer in answers:
+        said = (answer.headers["asset-bridge-tee"], answer.headers["asset-bridge-measurement"])
+        assert said == ("simulated", measurement), answer.url
+
+
 def test_a_batch_answers_each_request_by_itself(market: Market, http: httpx.Client) -> None:
     good, unpaid = market.paid(), market.approve(market.request())
     items = [

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from asset_bridge.chain.keys import AccountKey
 from asset_bridge.chain.records import ZERO_ADDRESS, OrderState, Periods
+from asset_bridge.cli.status_cmd import lines_of
 from asset_bridge.errors import BridgeError, InputError, RefusedError, TamperedError, UnavailableError
 from asset_bridge.sealing.member_file import MemberFile
 from asset_bridge.trade.accept import accept, record_delivery
@@ -39,7 +40,8 @@ from asset_bridge.trade.status import status
 from asset_bridge.vault import crypt4gh
 from asset_bridge.vault.backup import backup, restore
 from asset_bridge.vault.home import Home
-from tests.support.trade import PASSPHRASE, PERIODS, PRICE_WEI, QUICK, Scene, make_scene, plan_of
+from asset_bridge_simulator import measurement_id
+from tests.support.trade import MEASUREMENT, PASSPHRASE, PERIODS, PRICE_WEI, QUICK, Scene, make_scene, plan_of
 from tests.support.trade_steps import Trade, published
 
 
@@ -426,6 +428,18 @@ def test_status_always_names_who_and_until_when(trade: Trade, side: str) -> None
         "consumer": ["", "pay", "fetch", "accept", "accept", "open"],
     }
     assert [verb for _, _, verb in asked] == verbs[side]
+
+
+def test_status_says_what_holds_each_share(trade: Trade) -> None:
+    assert status(trade.provider, trade.request().order_id).holders == ()
+    trade.approve()
+    found = status(trade.consumer, trade.order_id)
+    approval = trade.scene.chain.order(trade.order_id).approval
+    assert approval is not None
+    told = [(one.slot, one.node_id, one.tee, one.measurement_id) for one in found.holders]
+    measured = measurement_id(MEASUREMENT)
+    assert told == [(slot, one.node_id, "simulated", measured) for slot, one in enumerate(approval.slots)]
+    assert sum("tee: simulated, measurement" in line for line in lines_of(found)) == 3
 
 
 def test_an_expired_request_is_over(trade: Trade) -> None:

@@ -136,6 +136,7 @@ def build(core: TeeNodeCore, guard: Guard, *, also: Callable[[], object] | None 
         info=core.info,
         health=lambda: health(core, sweeper),
         guard=guard,
+        headers={"asset-bridge-tee": core.tee, "asset-bridge-measurement": core.measurement},
         on_start=(sweeper.start,),
         on_stop=(sweeper.stop, core.close),
     )
