@@ -6,17 +6,23 @@ import hashlib
 import random
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
+import httpx
 import pytest
 
 from asset_bridge.errors import BridgeError
+from asset_bridge.ipfs.gateway import Gateway
 from asset_bridge.ipfs.kubo.daemon import KuboDaemon
+from asset_bridge.ipfs.multi import MultiSource
+from asset_bridge.ipfs.store import put_document
 from asset_bridge.ipld.car import car_block, car_header, read_car
 from asset_bridge.ipld.cid import EMPTY_FILE, Cid
 from asset_bridge.ipld.unixfs import LEAF_BYTES, FileDag, FileDagBuilder, file_dag, read_dag
 from tests.ports.test_blocks import blocks_of, content
 from tests.support.depth import depth
-from tests.support.kubo import add_argv, ipfs, ipfs_environment
+from tests.support.kubo import add_argv, ipfs, ipfs_environment, store_of
+from tests.support.storage import StorageNode
 
 pytestmark = pytest.mark.needs_kubo
 SMALL = [0, 1, LEAF_BYTES - 1, LEAF_BYTES, LEAF_BYTES + 1, 2 * LEAF_BYTES, 5 * LEAF_BYTES + 17]
@@ -150,3 +156,28 @@ def test_kubo_refuses_a_car_that_is_not_whole(kubo_trio: list[KuboDaemon], how: 
     finally:
         rpc.block_remove(list(blocks))
         rpc.close()
+
+
+def test_our_node_and_kubos_gateway_serve_each_other(kubo_trio: list[KuboDaemon], tmp_path: Path) -> None:
+    """kubo imports the CAR that our node serves; our gateway client reads block by block from kubo's own gateway."""
+    data = content(3 * LEAF_BYTES + 1, 7)
+    dag, blocks = blocks_of(data)
+    with store_of(kubo_trio[0], tmp_path) as store:
+        put_document(store, data)
+        node = StorageNode(1, store)
+        with httpx.Client(transport=node.transport, base_url=f"http://{node.host}") as client:
+            answer = client.get(f"/ipfs/{dag.root}?format=car&dag-scope=all")
+        assert answer.status_code == 200
+        second = kubo_trio[1].rpc()
+        try:
+            assert second.dag_import([answer.content]) == len(blocks)
+            second.pin(dag.root, "test")
+            source = Gateway(kubo_trio[1].gateway_url, "kubo")
+            report = MultiSource([source]).fetch_file(dag.root, len(data), tmp_path / "got")
+            source.close()
+            assert (report.fetched_bytes, report.bad) == (len(data), ())
+            assert hashlib.sha256((tmp_path / "got").read_bytes()).digest() == hashlib.sha256(data).digest()
+        finally:
+            second.unpin(dag.root)
+            second.block_remove(list(blocks))
+            second.close()

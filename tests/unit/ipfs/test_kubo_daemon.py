@@ -170,6 +170,10 @@ def test_a_kubo_that_cannot_start_is_named_with_its_log(tmp_path: Path) -> None:
     assert caught.value.code == "ipfs.kubo-start"
     assert str(daemon.log) in caught.value.hint
     assert daemon._running is None
+    (daemon.repo / "config").write_text("{}")
+    with pytest.raises(BridgeError, match="damaged") as caught:
+        daemon.start()
+    assert caught.value.code == "ipfs.kubo-start"
 
 
 # --- the program ----------------------------------------------------------------------------------------------------------------

@@ -204,7 +204,11 @@ class KuboDaemon:
 
     def _configure(self) -> None:
         path = self.repo / "config"
-        config = json.loads(path.read_text())
+        try:
+            config = json.loads(path.read_text())
+            datastores = _children(config["Datastore"]["Spec"])
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise self._failed(f"its configuration {path} is damaged") from None
         for name, value in SETTINGS.items():
             _set(config, name, value)
         assert self._ports is not None
@@ -212,7 +216,7 @@ class KuboDaemon:
             _set(config, f"Addresses.{name}", f"/ip4/127.0.0.1/tcp/{port}")
         _set(config, "Addresses.Swarm", list(self.options.swarm_listen))
         _set(config, f"API.Authorizations.{AUTHORIZATION}", _authorization(self.secret))
-        for datastore in _children(config["Datastore"]["Spec"]):
+        for datastore in datastores:
             if datastore.get("type") == "flatfs":
                 datastore["sync"] = True
         most = self.options.storage_max_bytes or shutil.disk_usage(self.folder).total
