@@ -46,8 +46,11 @@ CEILINGS = {
     "approve, 2 of 3": 130_000,
     "pay, 3 Accepts": 85_000,
     "record, 2 receipts": 75_000,
+    "settle, 6 payees": 77_000,
     "settle, 7 payees": 84_000,
+    "accept with 2 receipts, 7 payees": 0,
     "trade, request to settlement": 440_000,
+    "trade, recorded by a light node": 0,
     "approve, 2 of 3, sealed K_pq by digest (not built)": 0,
     "challenge": 0,
     "answer, 1 fragment": 110_000,
@@ -95,8 +98,14 @@ def new_keys(scene: TrueScene) -> None:
     scene.capsule, _ = pre.encrypt_package(scene.a.public_key(), b"package", scene.numbers)
 
 
-def trade(scene: TrueScene, deliver_seconds: int = 600, kpq_bytes: int = 1_168) -> tuple[dict[str, int], bytes]:
-    """One trade; gas by call, and the order's id."""
+def trade(
+    scene: TrueScene,
+    deliver_seconds: int = 600,
+    kpq_bytes: int = 1_168,
+    at_once: bool = False,
+    by_provider: bool = False,
+) -> tuple[dict[str, int], bytes]:
+    """One trade up to its recorded delivery, or (`at_once`) its acceptance; gas by call, and the order's id."""
     new_keys(scene)
     listing = scene.listing()
     periods = replace(listing.offer.periods, deliver_seconds=deliver_seconds)
@@ -109,13 +118,17 @@ def trade(scene: TrueScene, deliver_seconds: int = 600, kpq_bytes: int = 1_168) 
     paid = scene.consumer.pay(order_id, [scene.accept(order, slot) for slot in (0, 1, 2)])
     order = scene.consumer.reader.order(order_id)
     receipts = [scene.receipt(order, slot) for slot in (0, 2)]
-    recorded = scene.recorder.record_delivery(order_id, scene.fetch(order), receipts)
+    if at_once:
+        recorded = scene.consumer.accept_receipts(order_id, scene.fetch(order), receipts)
+    else:
+        recorder = scene.provider if by_provider else scene.recorder
+        recorded = recorder.record_delivery(order_id, scene.fetch(order), receipts)
     return {
         "list": listed.gas_used,
         "request": requested.gas_used,
         "approve, 2 of 3": approved.gas_used,
         "pay, 3 Accepts": paid.gas_used,
-        "record, 2 receipts": recorded.gas_used,
+        "accept with 2 receipts, 7 payees" if at_once else "record, 2 receipts": recorded.gas_used,
     }, order_id
 
 
@@ -134,7 +147,15 @@ def measured() -> dict[str, int]:
             gas, order_id = trade(scene)
             gas["settle, 7 payees"] = scene.consumer.accept_delivery(order_id).gas_used
             names = [name for name in gas if name != "list"]
-            gas["trade, request to settlement"] = sum(gas[name] for name in names)
+            # The provider records and is one payee less.
+            _, six = trade(scene, by_provider=True)
+            gas["trade, recorded by a light node"] = sum(gas[name] for name in names)
+            gas["settle, 6 payees"] = scene.consumer.accept_delivery(six).gas_used
+            # The consumer fetches and accepts before a light node has recorded: the way of the commands.
+            one, _ = trade(scene, at_once=True)
+            gas["accept with 2 receipts, 7 payees"] = one["accept with 2 receipts, 7 payees"]
+            gas["trade, request to settlement"] = sum(used for name, used in one.items() if name != "list")
+            scene.consumer.claim(ZERO_ADDRESS)  # the recorder's fee
             gas["claim"] = scene.provider.claim(ZERO_ADDRESS).gas_used
             gas["approve, 2 of 3, sealed K_pq by digest (not built)"] = trade(scene, kpq_bytes=32)[0]["approve, 2 of 3"]
             for name in ("answer, 2 fragments at once", "answer, 1 fragment"):

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
+sys.path[:0] = [str(ROOT / "src"), str(ROOT / "packages" / "asset-bridge-simulator" / "src"), str(ROOT)]
 
 from benchmarks.common import processor  # noqa: E402
 

@@ -112,7 +112,6 @@ registry: public(immutable(address))
 minimum_periods: public(immutable(uint256))
 
 token_active_at: public(HashMap[address, uint256])
-exchange_closed: public(HashMap[address, bool])
 key_commitment: public(HashMap[address, HashMap[bytes32, bytes32]])
 # An asset is one word: state(8), busy_until(32), and above them the first 216 bits of the digest of provider and offer.
 _assets: HashMap[bytes32, uint256]
@@ -157,15 +156,225 @@ def list_asset(
     offer_terms: OfferTerms,
     supersedes: bytes32,
     storage: Bytes[368],
-    body: Bytes[24576],
     authority_: Bytes[1084],
 ) -> bytes32:
     """
     @notice Lists a sealed asset with its first offer and the light node's receipt for its stored body.
     @param keys    pk_A(33), W(33), proof of W(98), kfrag signer(33), y of the signer(32).
     @param storage light node(32), epoch(8), block(8), signature(64), storage nodes(32 each, ascending).
-    @param body    The sealed body itself, to keep it on chain for ever; else empty.
     """
+    return self._list(
+        provider,
+        header,
+        capsule,
+        package,
+        keys,
+        pq_commit,
+        body_digest,
+        body_length,
+        description,
+        offer_terms,
+        supersedes,
+        storage,
+        authority_,
+    )
+
+
+@external
+def list_with_body(
+    provider: address,
+    header: Bytes[128],
+    capsule: Bytes[98],
+    package: Bytes[256],
+    keys: Bytes[229],
+    pq_commit: bytes32,
+    body_digest: bytes32,
+    body_length: uint64,
+    description: bytes32,
+    offer_terms: OfferTerms,
+    supersedes: bytes32,
+    storage: Bytes[368],
+    body: Bytes[24576],
+    authority_: Bytes[1084],
+) -> bytes32:
+    """
+    @notice As `list_asset`, and keeps the sealed body itself on chain for ever.
+    """
+    # A function of its own: room for a body of this size in memory costs every listing 20,000 gas, also without one.
+    assert len(body) == convert(body_length, uint256) and sha256(body) == body_digest, "ledger: body does not match"
+    asset_id: bytes32 = self._list(
+        provider,
+        header,
+        capsule,
+        package,
+        keys,
+        pq_commit,
+        body_digest,
+        body_length,
+        description,
+        offer_terms,
+        supersedes,
+        storage,
+        authority_,
+    )
+    log BodySaved(asset_id=asset_id, body=body)
+    return asset_id
+
+
+@external
+def set_offer(
+    asset_id: bytes32, provider: address, old: IAssetLedger.Offer, new: IAssetLedger.Offer, authority_: Bytes[1084]
+):
+    """
+    @notice Changes price, token, terms and periods for future requests; the card stays.
+    """
+    new_hash: bytes32 = keccak256(abi_encode(new))
+    profiles._only_owner(provider, authority._actor(authority_, abi_encode(SET_OFFER_TYPE, asset_id, new_hash)))
+    word: uint256 = self._listed(asset_id, provider, keccak256(abi_encode(old)))
+    assert new.card == old.card, "ledger: card cannot change"
+    self._check_offer(new.token, new.periods)
+    self._assets[asset_id] = self._binding(provider, new_hash) | word & LOW_40
+    log OfferSet(asset_id=asset_id, offer=new)
+
+
+@external
+def retire(asset_id: bytes32, provider: address, offer_hash: bytes32, authority_: Bytes[1084]):
+    """
+    @notice Ends new requests for ever, once the windows of every paid order are over.
+    """
+    profiles._only_owner(provider, authority._actor(authority_, abi_encode(RETIRE_TYPE, asset_id)))
+    word: uint256 = self._listed(asset_id, provider, offer_hash)
+    assert word >> 8 & LOW_32 <= block.timestamp, "ledger: asset is busy"
+    self._assets[asset_id] = word ^ LISTED ^ RETIRED
+    log Retired(asset_id=asset_id)
+
+
+# Exchanges
+
+
+@view
+@external
+@reentrant
+def quote(asset_id: bytes32, provider: address, offer_hash: bytes32, token: address) -> bool:
+    """
+    @notice Reverts unless the calling Exchange may open an order of this provider's asset at exactly this offer.
+    """
+    assert governed._check_exchange(msg.sender) & governed.CLOSED == 0, "ledger: exchange is closed"
+    self._listed(asset_id, provider, offer_hash)
+    self._check_token(token)
+    return True
+
+
+@external
+def hold(asset_id: bytes32, until: uint256):
+    """
+    @notice Keeps an asset from being retired until the last window of a paid order is over.
+    """
+    governed._check_exchange(msg.sender)
+    word: uint256 = self._assets[asset_id]
+    if word >> 8 & LOW_32 < until:
+        assert until <= LOW_32, "ledger: time is too large"
+        self._assets[asset_id] = word & ~(LOW_32 << 8) | until << 8
+
+
+# Governor
+
+
+@external
+def list_token(token: address):
+    """
+    @notice Allows a token for prices. Only plain ERC-20: no fee on transfer, no rebasing, no callback.
+    """
+    governed._only_governor()
+    self._list_token(token, governed._active_at())
+
+
+@external
+def remove_token(token: address):
+    """
+    @notice Refuses a token for new offers and requests; running orders end in it.
+    """
+    governed._only_governor()
+    self.token_active_at[token] = 0
+    log TokenRemoved(token=token)
+
+
+@external
+def close_exchange(exchange: address):
+    """
+    @notice Ends new requests at an Exchange for ever; every order that it has can still end.
+    """
+    governed._only_governor()
+    assert governed._exchanges[exchange] != 0, "governor: not a listed exchange"
+    governed._exchanges[exchange] |= governed.CLOSED
+    log ExchangeClosed(exchange=exchange)
+
+
+# Views
+
+
+@view
+@external
+@reentrant
+def asset(asset_id: bytes32) -> (bytes32, uint8, uint64):
+    """
+    @notice Digest of provider and offer (its low 40 bits zero), state (1 listed, 2 retired) and busy_until of an asset.
+    """
+    word: uint256 = self._assets[asset_id]
+    return (
+        convert(word & ~LOW_40, bytes32),
+        convert(word & LOW_8, uint8),
+        convert(word >> 8 & LOW_32, uint64),
+    )
+
+
+@view
+@external
+@reentrant
+def exchange_closed(exchange: address) -> bool:
+    """
+    @notice Whether an Exchange takes no new requests.
+    """
+    return governed._exchanges[exchange] & governed.CLOSED != 0
+
+
+# Internal
+
+
+@pure
+@internal
+def _binding(provider: address, offer_hash: bytes32) -> uint256:
+    return convert(keccak256(abi_encode(provider, offer_hash)), uint256) & ~LOW_40
+
+
+@view
+@internal
+def _listed(asset_id: bytes32, provider: address, offer_hash: bytes32) -> uint256:
+    """
+    @notice The word of a listed asset; reverts unless provider and offer are its present ones.
+    """
+    word: uint256 = self._assets[asset_id]
+    assert word & LOW_8 == LISTED, "ledger: not listed"
+    assert word & ~LOW_40 == self._binding(provider, offer_hash), "ledger: not the present offer"
+    return word
+
+
+@internal
+def _list(
+    provider: address,
+    header: Bytes[128],
+    capsule: Bytes[98],
+    package: Bytes[256],
+    keys: Bytes[229],
+    pq_commit: bytes32,
+    body_digest: bytes32,
+    body_length: uint64,
+    description: bytes32,
+    offer_terms: OfferTerms,
+    supersedes: bytes32,
+    storage: Bytes[368],
+    authority_: Bytes[1084],
+) -> bytes32:
     assert len(header) == 128 and len(capsule) == 98 and len(keys) == 229 and len(package) != 0, "ledger: wrong length"
     assert body_length != 0 and body_length <= MAX_BODY_LENGTH, "ledger: body length is out of range"
     asset_id: bytes32 = keccak256(
@@ -212,153 +421,14 @@ def list_asset(
         supersedes=supersedes,
         storage=storage,
     )
-    if len(body) != 0:
-        self._save_body(asset_id, body, body_digest, body_length)
     return asset_id
-
-
-@external
-def set_offer(
-    asset_id: bytes32, provider: address, old: IAssetLedger.Offer, new: IAssetLedger.Offer, authority_: Bytes[1084]
-):
-    """
-    @notice Changes price, token, terms and periods for future requests; the card stays.
-    """
-    new_hash: bytes32 = keccak256(abi_encode(new))
-    profiles._only_owner(provider, authority._actor(authority_, abi_encode(SET_OFFER_TYPE, asset_id, new_hash)))
-    word: uint256 = self._listed(asset_id, provider, keccak256(abi_encode(old)))
-    assert new.card == old.card, "ledger: card cannot change"
-    self._check_offer(new.token, new.periods)
-    self._assets[asset_id] = self._binding(provider, new_hash) | word & LOW_40
-    log OfferSet(asset_id=asset_id, offer=new)
-
-
-@external
-def retire(asset_id: bytes32, provider: address, offer_hash: bytes32, authority_: Bytes[1084]):
-    """
-    @notice Ends new requests for ever, once the windows of every paid order are over.
-    """
-    profiles._only_owner(provider, authority._actor(authority_, abi_encode(RETIRE_TYPE, asset_id)))
-    word: uint256 = self._listed(asset_id, provider, offer_hash)
-    assert word >> 8 & LOW_32 <= block.timestamp, "ledger: asset is busy"
-    self._assets[asset_id] = word ^ LISTED ^ RETIRED
-    log Retired(asset_id=asset_id)
-
-
-# Exchanges
-
-
-@view
-@external
-@reentrant
-def quote(asset_id: bytes32, provider: address, offer_hash: bytes32, token: address) -> bool:
-    """
-    @notice Reverts unless the calling Exchange may open an order of this provider's asset at exactly this offer.
-    """
-    governed._only_exchange()
-    assert not self.exchange_closed[msg.sender], "ledger: exchange is closed"
-    self._listed(asset_id, provider, offer_hash)
-    self._check_token(token)
-    return True
-
-
-@external
-def hold(asset_id: bytes32, until: uint256):
-    """
-    @notice Keeps an asset from being retired until the last window of a paid order is over.
-    """
-    governed._only_exchange()
-    word: uint256 = self._assets[asset_id]
-    if word >> 8 & LOW_32 < until:
-        assert until <= LOW_32, "ledger: time is too large"
-        self._assets[asset_id] = word & ~(LOW_32 << 8) | until << 8
-
-
-# Governor
-
-
-@external
-def list_token(token: address):
-    """
-    @notice Allows a token for prices. Only plain ERC-20: no fee on transfer, no rebasing, no callback.
-    """
-    governed._only_governor()
-    self._list_token(token, governed._active_at())
-
-
-@external
-def remove_token(token: address):
-    """
-    @notice Refuses a token for new offers and requests; running orders end in it.
-    """
-    governed._only_governor()
-    self.token_active_at[token] = 0
-    log TokenRemoved(token=token)
-
-
-@external
-def close_exchange(exchange: address):
-    """
-    @notice Ends new requests at an Exchange for ever; every order that it has can still end.
-    """
-    governed._only_governor()
-    assert governed.exchange_active_at[exchange] != 0, "governor: not a listed exchange"
-    self.exchange_closed[exchange] = True
-    log ExchangeClosed(exchange=exchange)
-
-
-# Views
-
-
-@view
-@external
-@reentrant
-def asset(asset_id: bytes32) -> (bytes32, uint8, uint64):
-    """
-    @notice Digest of provider and offer (its low 40 bits zero), state (1 listed, 2 retired) and busy_until of an asset.
-    """
-    word: uint256 = self._assets[asset_id]
-    return (
-        convert(word & ~LOW_40, bytes32),
-        convert(word & LOW_8, uint8),
-        convert(word >> 8 & LOW_32, uint64),
-    )
-
-
-# Internal
-
-
-@pure
-@internal
-def _binding(provider: address, offer_hash: bytes32) -> uint256:
-    return convert(keccak256(abi_encode(provider, offer_hash)), uint256) & ~LOW_40
-
-
-@view
-@internal
-def _listed(asset_id: bytes32, provider: address, offer_hash: bytes32) -> uint256:
-    """
-    @notice The word of a listed asset; reverts unless provider and offer are its present ones.
-    """
-    word: uint256 = self._assets[asset_id]
-    assert word & LOW_8 == LISTED, "ledger: not listed"
-    assert word & ~LOW_40 == self._binding(provider, offer_hash), "ledger: not the present offer"
-    return word
-
-
-@internal
-def _save_body(asset_id: bytes32, body: Bytes[24576], body_digest: bytes32, body_length: uint64):
-    assert len(body) == convert(body_length, uint256) and sha256(body) == body_digest, "ledger: body does not match"
-    log BodySaved(asset_id=asset_id, body=body)
 
 
 @view
 @internal
 def _offer(terms: OfferTerms, card: bytes32) -> IAssetLedger.Offer:
     self._check_offer(terms.token, terms.periods)
-    return IAssetLedger.Offer(
-        price=terms.price, token=terms.token, terms=terms.terms, periods=terms.periods, card=card
-    )
+    return IAssetLedger.Offer(price=terms.price, token=terms.token, terms=terms.terms, periods=terms.periods, card=card)
 
 
 @view

@@ -121,7 +121,7 @@ def challenge(
     actor: address = authority._actor(authority_, abi_encode(CHALLENGE_TYPE, order_id))
     assert actor == terms.consumer, "challenges: not the consumer"
     answer_by: uint256 = extcall ExchangeDoors(exchange).open_challenge(
-        order_id, terms, card, orders._table_hash(terms, table), progress_hash
+        order_id, terms, card, orders._table_hash(terms.pk_b_sign, terms.pk_b_x, table), progress_hash
     )
     assert msg.value >= self._bond_of(orders._threshold(table)), "challenges: bond is too small"
     self._words[order_id] = (
@@ -207,7 +207,7 @@ def close(order_id: bytes32, terms: orders.Terms, card: bytes32, table: Bytes[25
     self._withdrawable[challenger] += bond - bond // (word >> 224 & 255) * (word >> 216 & 255)
     log Failed(order_id=order_id)
     extcall ExchangeDoors(exchange).close_challenge(
-        order_id, terms, card, orders._table_hash(terms, table), keccak256(progress), False
+        order_id, terms, card, orders._table_hash(terms.pk_b_sign, terms.pk_b_x, table), keccak256(progress), False
     )
     if orders._generation(table) == word >> 208 & 255:
         owing: DynArray[bytes32, 16] = self._owing(table, progress, word >> 192 & orders.LOW_16, status)
@@ -249,7 +249,21 @@ def contradict(
     assert terms.fetch_signer == signatures._recover(
         fetch_digest, extract32(fetch, 0, output_type=uint256), extract32(fetch, 32, output_type=uint256)
     ), "challenges: fetch is not the consumer's"
-    node_messages._check_receipt(domain, order_id, generation, slot, row, fetch_digest, receipt)
+    node_messages._check_receipt(
+        domain,
+        order_id,
+        generation,
+        slot,
+        extract32(row, 0),
+        extract32(row, 32, output_type=uint256),
+        extract32(row, 60),
+        fetch_digest,
+        extract32(receipt, 1),
+        extract32(receipt, 33, output_type=uint256) >> 192,
+        extract32(receipt, 41),
+        extract32(receipt, 73, output_type=uint256),
+        extract32(receipt, 105, output_type=uint256),
+    )
     assert self._verified(terms, parts, capsule, table, row, slice(proof, 0, PROOF)), "challenges: proof does not hold"
     shown: bytes32 = keccak256(concat(extract32(row, 60), slice(proof, 0, 66)))
     assert shown != extract32(receipt, 1), "challenges: receipt is true"
@@ -347,7 +361,7 @@ def _check_order(
     @notice Reverts unless these are a paid order's preimages.
     @return The digest of its present table.
     """
-    table_hash: bytes32 = orders._table_hash(terms, table)
+    table_hash: bytes32 = orders._table_hash(terms.pk_b_sign, terms.pk_b_x, table)
     if current_table != empty(bytes32):
         assert staticcall IExchange(exchange).past(order_id, table_hash), "challenges: not a table of this order"
         table_hash = current_table

@@ -11,6 +11,7 @@
 from interfaces import IAssetLedger
 from interfaces import INodeRegistry
 from modules import authority
+from modules import deliveries
 from modules import events
 from modules import node_messages
 from modules import order_book
@@ -18,10 +19,10 @@ from modules import orders
 from modules import payout
 from modules import periods
 from modules import purse
-from modules import signatures
 from modules import verbs
 
 initializes: authority
+initializes: deliveries[authority := authority, order_book := order_book]
 initializes: order_book
 initializes: payout
 initializes: purse
@@ -188,15 +189,16 @@ def pay(
     """
     @notice Puts the price into escrow, with the Accept of at least t nodes; those and no others owe the delivery.
     """
-    table_hash: bytes32 = orders._table_hash(terms, table)
-    status: uint256 = order_book._read(order_id, terms, card, table_hash, empty(bytes32), 1 << orders.APPROVED)
+    table_hash: bytes32 = orders._table_hash(terms.pk_b_sign, terms.pk_b_x, table)
+    basis: bytes32 = orders._basis(terms, card)
+    status: uint256 = order_book._read_basis(order_id, basis, table_hash, empty(bytes32), 1 << orders.APPROVED)
     orders._before_deadline(status)
     self._only_consumer(
         terms, authority._actor(authority_, abi_encode(verbs.PAY_TYPE, order_id, terms.token, terms.price, table_hash))
     )
     bitmap: uint256 = 0
     nodes: DynArray[bytes32, 16] = []
-    epochs: DynArray[uint64, 16] = []
+    epochs: uint256 = 0
     bitmap, nodes, epochs = node_messages._take_accepts(authority._domain(), order_id, table, accepts)
     deliver_by: uint256 = block.timestamp + periods._seconds(terms.periods, periods.DELIVER)
     ends_at: uint256 = block.timestamp + periods._seconds(terms.periods, periods.ACCESS)
@@ -204,11 +206,11 @@ def pay(
         convert(convert(bitmap, uint16), bytes2), convert(convert(ends_at, uint40), bytes5)
     )
     order_book._words[order_id] = (
-        orders._core(orders._basis(terms, card), table_hash, keccak256(progress))
+        orders._core(basis, table_hash, keccak256(progress))
         | orders._moved(status, orders.PAID, deliver_by)
         | orders.MONEY
     )
-    log events.Paid(order_id=order_id, payer=msg.sender, accepts=accepts)
+    log events.Paid(order_id=order_id, payer=msg.sender, accepted=convert(bitmap, uint16))
     until: uint256 = periods._busy_until(deliver_by, True, terms.periods, grace_seconds, development)
     extcall IAssetLedger(ledger).hold(terms.asset_id, until)
     extcall INodeRegistry(registry).hold(nodes, epochs, until)
@@ -237,37 +239,33 @@ def record_delivery(
     @param old_rows      For each receipt whose slot has bit 7 set: the row that stood there before a reseal.
     @param recorder      The account that gets the recorder's fee; zero: the caller.
     """
-    table_hash: bytes32 = orders._table_hash(terms, table)
-    if current_table != empty(bytes32):
-        assert order_book._past[order_id][table_hash], "exchange: not a table of this order"
-        table_hash = current_table
-    status: uint256 = order_book._read(order_id, terms, card, table_hash, keccak256(progress), 1 << orders.PAID | 1 << orders.REVOKED)
-    assert status & orders.MONEY != 0, "exchange: order is not paid"
-    assert block.timestamp < orders._deadline(status) + grace_seconds, "exchange: deadline has passed"
-    fetch_digest: bytes32 = node_messages._fetch_digest(authority._domain(), order_id, orders._generation(table))
-    assert len(fetch) == 64, "exchange: wrong length"
-    assert terms.fetch_signer == signatures._recover(
-        fetch_digest, extract32(fetch, 0, output_type=uint256), extract32(fetch, 32, output_type=uint256)
-    ), "exchange: fetch is not the consumer's"
-    account: bytes32 = recorder
-    if account == empty(bytes32):
-        account = convert(msg.sender, bytes32)
-    delivery: Bytes[551] = self._take_receipts(order_id, table, fetch_digest, receipts, old_rows, concat(progress, account))
-    if status & orders.LOW_4 == orders.REVOKED:
-        status |= orders.SERVING_STOPPED
-    window_end: uint256 = block.timestamp + periods._seconds(terms.periods, periods.WINDOW)
-    order_book._words[order_id] = (
-        orders._core(orders._basis(terms, card), table_hash, keccak256(delivery))
-        | orders._moved(status, orders.DELIVERED, window_end)
+    deliveries._record(grace_seconds, order_id, terms, card, table, current_table, progress, fetch, receipts, old_rows, recorder)
+
+
+@external
+def accept_receipts(
+    order_id: bytes32,
+    terms: orders.Terms,
+    key_commitment: bytes32,
+    credits: Bytes[288],
+    table: Bytes[2550],
+    current_table: bytes32,
+    progress: Bytes[7],
+    fetch: Bytes[64],
+    receipts: Bytes[2192],
+    old_rows: Bytes[2512],
+    recorder: bytes32,
+    authority_: Bytes[1084],
+):
+    """
+    @notice `record_delivery` and the consumer's acceptance in one call: the price is divided at once.
+    """
+    self._only_consumer(terms, authority._actor(authority_, abi_encode(verbs.ACCEPT_DELIVERY_TYPE, order_id)))
+    card: bytes32 = keccak256(concat(key_commitment, keccak256(credits)))
+    delivery: Bytes[551] = deliveries._record(
+        grace_seconds, order_id, terms, card, table, current_table, progress, fetch, receipts, old_rows, recorder
     )
-    log events.Delivered(
-        order_id=order_id,
-        generation=convert(orders._generation(table), uint32),
-        recorder=account,
-        fetch=fetch,
-        receipts=receipts,
-        old_rows=old_rows,
-    )
+    self._settle(order_id, terms, credits, delivery, True)
 
 
 @external
@@ -291,15 +289,7 @@ def settle(
     actor: address = authority._actor(authority_, abi_encode(verbs.ACCEPT_DELIVERY_TYPE, order_id))
     if accepted:
         self._only_consumer(terms, actor)
-    order_book._set_status(order_id, orders._moved(status, orders.SETTLED, 0))
-    accounts: DynArray[bytes32, 27] = []
-    amounts: DynArray[uint256, 27] = []
-    accounts, amounts = payout._split(terms, credits, progress)
-    i: uint256 = 0
-    for account: bytes32 in accounts:
-        purse._credit(terms.token, account, amounts[i])
-        i += 1
-    log events.Settled(order_id=order_id, accepted=accepted, accounts=accounts, amounts=amounts)
+    self._settle(order_id, terms, credits, progress, accepted)
     if claim_for != empty(bytes32):
         self._claim(terms.token, claim_for, msg.sender)
 
@@ -434,53 +424,50 @@ def _only_challenges():
     assert msg.sender == challenges, "exchange: not the challenges contract"
 
 
-@view
-@internal
-def _take_receipts(
-    order_id: bytes32,
-    table: Bytes[2550],
-    fetch_digest: bytes32,
-    receipts: Bytes[2192],
-    old_rows: Bytes[2512],
-    progress: Bytes[39],
-) -> Bytes[551]:
-    """
-    @notice Verifies receipts of at least t slots.
-    @return The progress, with the node of each receipt added.
-    """
-    size: uint256 = node_messages.RECEIPT
-    count: uint256 = len(receipts) // size
-    assert len(receipts) == count * size, "exchange: wrong length"
-    assert count >= orders._threshold(table), "exchange: too few receipts"
-    generation: uint256 = orders._generation(table)
-    bitmap: uint256 = 0
-    old_used: uint256 = 0
-    delivery: Bytes[551] = progress
-    for i: uint256 in range(count, bound=16):
-        receipt: Bytes[137] = slice(receipts, i * size, node_messages.RECEIPT)
-        slot: uint256 = extract32(receipt, 0, output_type=uint256) >> 248
-        # Bit 7: the slot was resealed since, and its row of then is brought along.
-        is_old: bool = slot >= 128
-        slot &= 127
-        row: Bytes[157] = orders._row(table, slot)
-        if is_old:
-            row = slice(old_rows, old_used, orders.ROW)
-            old_used += orders.ROW
-            assert order_book._past[order_id][orders._row_hash(generation, slot, row)], "exchange: not a row of this order"
-        assert bitmap >> slot == 0, "exchange: slots are not ascending"
-        bitmap |= 1 << slot
-        node_messages._check_receipt(authority._domain(), order_id, generation, slot, row, fetch_digest, receipt)
-        delivery = convert(concat(delivery, extract32(row, 0)), Bytes[551])
-    assert old_used == len(old_rows), "exchange: wrong length"
-    return delivery
-
-
 @internal
 def _refund(order_id: bytes32, terms: orders.Terms, status: uint256, agreed: bool):
     assert status & orders.MONEY != 0, "exchange: order is not paid"
     order_book._set_status(order_id, orders._moved(status, orders.REFUNDED, 0))
     purse._credit(terms.token, convert(terms.consumer, bytes32), terms.price)
     log events.Refunded(order_id=order_id, amount=terms.price, agreed=agreed)
+
+
+@internal
+def _settle(order_id: bytes32, terms: orders.Terms, credits: Bytes[288], progress: Bytes[551], accepted: bool):
+    """
+    @notice Ends a delivered order and credits the parts of its price; the provider gets what is left of it.
+    @param credits  Light node and storage nodes of the listing's receipt.
+    @param progress Accepted, end of access, recorder and the nodes of the recorded receipts.
+    """
+    order_book._set_status(order_id, orders._moved(order_book._words[order_id] & orders.LOW_64, orders.SETTLED, 0))
+    log events.Settled(order_id=order_id, accepted=accepted)
+    left: uint256 = terms.price
+    tee_each: uint256 = 0
+    storage_each: uint256 = 0
+    recorder_part: uint256 = 0
+    light_part: uint256 = 0
+    tee_each, recorder_part, light_part, storage_each = payout._parts(
+        terms.price, unsafe_sub(len(progress), orders.PROGRESS_HEAD) // 32 - 1, len(credits) // 32 - 1
+    )
+    part: uint256 = recorder_part
+    at: uint256 = orders.PROGRESS_HEAD
+    for i: uint256 in range(17):
+        if at == len(progress):
+            break
+        left -= part
+        purse._credit(terms.token, extract32(progress, at), part)
+        part = tee_each
+        at = unsafe_add(at, 32)
+    part = light_part
+    at = 0
+    for i: uint256 in range(9):
+        if at == len(credits):
+            break
+        left -= part
+        purse._credit(terms.token, extract32(credits, at), part)
+        part = storage_each
+        at = unsafe_add(at, 32)
+    purse._credit(terms.token, convert(terms.provider, bytes32), left)
 
 
 @internal

@@ -144,7 +144,7 @@ def approve(
         order_id,
         orders._basis(terms, shares._card(parts)),
         empty(bytes32),
-        orders._table_hash(terms, table),
+        orders._table_hash(terms.pk_b_sign, terms.pk_b_x, table),
         empty(bytes32),
         orders._moved(status, orders.APPROVED, pay_by) | 1 << orders.GENERATION,
     )
@@ -230,7 +230,7 @@ def reseal(
     """
     @notice The same share to a new order key in the same slot; from now on that node owes in the old one's place.
     """
-    table_hash: bytes32 = orders._table_hash(terms, table)
+    table_hash: bytes32 = orders._table_hash(terms.pk_b_sign, terms.pk_b_x, table)
     status: uint256 = self._status(order_id)
     self._is_served(status, progress)
     head: Bytes[640] = abi_encode(
@@ -263,13 +263,13 @@ def reseal(
     if status & orders.MONEY != 0:
         replaced = orders._row_hash(generation, at, old_row)
         new_progress = self._with_accepted(progress, convert(slice(progress, 0, 2), uint256) | 1 << at)
-        self._hold([extract32(row, 0)], [node_messages._row_epoch(row)], status, terms.periods)
+        self._hold([extract32(row, 0)], convert(node_messages._row_epoch(row), uint256), status, terms.periods)
     new_table: Bytes[2550] = orders._with_row(table, at, row)
     extcall IExchange(exchange).set_order(
         order_id,
         orders._basis(terms, card),
         table_hash,
-        orders._table_hash(terms, new_table),
+        orders._table_hash(terms.pk_b_sign, terms.pk_b_x, new_table),
         self._progress_hash(progress),
         self._progress_hash(new_progress),
         status,
@@ -321,7 +321,7 @@ def regenerate(
     new_progress: Bytes[551] = progress
     bitmap: uint256 = 0
     nodes: DynArray[bytes32, 16] = []
-    epochs: DynArray[uint64, 16] = []
+    epochs: uint256 = 0
     replaced: bytes32 = empty(bytes32)
     if status & orders.MONEY != 0:
         assert authority._actor(consent, head) == terms.consumer, "grants: not the consumer"
@@ -337,7 +337,7 @@ def regenerate(
         order_id,
         orders._basis(terms, shares._card(parts)),
         table_hash,
-        orders._table_hash(terms, table),
+        orders._table_hash(terms.pk_b_sign, terms.pk_b_x, table),
         self._progress_hash(progress),
         self._progress_hash(new_progress),
         status,
@@ -364,7 +364,7 @@ def record_destroyed(
     @param current_table Zero when `table` is the present one, else the digest of the present one.
     @param old_row       Empty, or the row that stood in the slot before a reseal.
     """
-    table_hash: bytes32 = orders._table_hash(terms, table)
+    table_hash: bytes32 = orders._table_hash(terms.pk_b_sign, terms.pk_b_x, table)
     if current_table != empty(bytes32):
         assert staticcall IExchange(exchange).past(order_id, table_hash), "exchange: not a table of this order"
         table_hash = current_table
@@ -441,7 +441,7 @@ def _is_served(status: uint256, progress: Bytes[551]):
 
 
 @internal
-def _hold(nodes: DynArray[bytes32, 16], epochs: DynArray[uint64, 16], status: uint256, packed: uint256):
+def _hold(nodes: DynArray[bytes32, 16], epochs: uint256, status: uint256, packed: uint256):
     until: uint256 = periods._busy_until(
         orders._deadline(status), status & orders.LOW_4 == orders.PAID, packed, _GRACE, _DEVELOPMENT
     )
@@ -470,13 +470,13 @@ def _signer_for(table: Bytes[2550], slot: uint256, replacement: Bytes[72]) -> ad
     """
     @notice The signing key of a live node, whose operator holds no other slot of the table.
     """
-    nodes: DynArray[bytes32, 16] = [extract32(replacement, 0)]
-    epochs: DynArray[uint64, 16] = [convert(extract32(replacement, 32, output_type=uint256) >> 192, uint64)]
-    operators: DynArray[address, 16] = []
-    signers: DynArray[address, 16] = []
-    operators, signers = staticcall INodeRegistry(registry).tee_slots(nodes, epochs)
+    node_id: bytes32 = extract32(replacement, 0)
+    epoch: uint256 = extract32(replacement, 32, output_type=uint256) >> 192
+    assert epoch <= orders.LOW_16, "registry: not the current epoch"
+    signers: DynArray[uint256, 16] = staticcall INodeRegistry(registry).tee_slots([node_id], epoch)
+    operator: address = staticcall INodeRegistry(registry).operator_of(node_id)
     for i: uint256 in range((len(table) - orders.TABLE_HEAD) // orders.ROW, bound=16):
         if i != slot:
             other: bytes32 = extract32(table, orders.TABLE_HEAD + orders.ROW * i)
-            assert staticcall INodeRegistry(registry).operator_of(other) != operators[0], "grants: slots are not distinct"
-    return signers[0]
+            assert staticcall INodeRegistry(registry).operator_of(other) != operator, "grants: slots are not distinct"
+    return convert(signers[0], address)

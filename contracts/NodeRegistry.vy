@@ -12,6 +12,7 @@ from interfaces import IExchange
 from modules import authority
 from modules import governed
 from modules import measurements
+from modules import node_events
 
 initializes: authority
 initializes: governed
@@ -66,65 +67,14 @@ struct NodeView:
     live: bool
 
 
-# `live`: signing key(160), epoch(16), class(16), expires_at(32), busy_until(32): all that `pay` reads of a node is one word.
+# `live`: signing key(160), epoch(14), class(10), tag(8), expires_at(32), busy_until(32): all that `approve` and `pay` read of
+# a node is one word. The tag is the operator's low byte: where two differ, so do the operators. Class 1,023: a light node.
 # `owner`: operator(160), kind(8), vendor(8), withdrawn(1).
 struct NodeWords:
     live: uint256
     owner: uint256
     stake: uint256
     measurement: bytes32
-
-
-event NodeRegistered:
-    node_id: indexed(bytes32)
-    operator: indexed(address)
-    kind: indexed(uint8)
-    salt: bytes32
-    stake: uint256
-
-
-event EpochStarted:
-    node_id: indexed(bytes32)
-    epoch: uint64
-    endpoint: bytes32
-    endpoint_length: uint64
-    signing_key: address
-    vendor: uint8
-    measurement: bytes32
-    platform: bytes32
-    evidence: bytes32
-    expires_at: uint64
-
-
-event Refreshed:
-    node_id: indexed(bytes32)
-    epoch: uint64
-
-
-event StakeAdded:
-    node_id: indexed(bytes32)
-    amount: uint256
-
-
-event NodeWithdrawn:
-    node_id: indexed(bytes32)
-    amount: uint256
-
-
-event Slashed:
-    node_id: indexed(bytes32)
-    exchange: indexed(address)
-    beneficiary: indexed(address)
-    amount: uint256
-
-
-event Collected:
-    beneficiary: indexed(address)
-    amount: uint256
-
-
-event ExchangeRemoved:
-    exchange: indexed(address)
 
 
 LIGHT: constant(uint8) = 1
@@ -135,7 +85,16 @@ MAX_NODES: constant(uint256) = 16
 REGISTER_TYPE: constant(bytes32) = keccak256("Register(bytes32 node,uint8 kind,bytes32 epoch,uint256 nonce,uint64 deadline)")
 RENEW_TYPE: constant(bytes32) = keccak256("Renew(bytes32 node,uint64 number,bytes32 epoch,uint256 nonce,uint64 deadline)")
 
+LOW_8: constant(uint256) = 2**8 - 1
+LOW_10: constant(uint256) = 2**10 - 1
+LOW_14: constant(uint256) = 2**14 - 1
 LOW_16: constant(uint256) = 2**16 - 1
+EPOCH_AT: constant(uint256) = 160
+CLASS_AT: constant(uint256) = 174
+TAG_AT: constant(uint256) = 184
+EXPIRES_AT: constant(uint256) = 192
+BUSY_AT: constant(uint256) = 224
+LIGHT_CLASS: constant(uint256) = LOW_10
 LOW_32: constant(uint256) = 2**32 - 1
 LOW_160: constant(uint256) = 2**160 - 1
 LOW_224: constant(uint256) = 2**224 - 1
@@ -186,7 +145,7 @@ def register(salt: bytes32, kind: uint8, epoch: Epoch, authority_: Bytes[1084]) 
     assert msg.value >= minimum_stake, "registry: stake is too small"
     self._nodes[node_id].owner = convert(operator, uint256) | convert(kind, uint256) << 160
     self._nodes[node_id].stake = msg.value
-    log NodeRegistered(node_id=node_id, operator=operator, kind=kind, salt=salt, stake=msg.value)
+    log node_events.NodeRegistered(node_id=node_id, operator=operator, kind=kind, salt=salt, stake=msg.value)
     self._start_epoch(node_id, kind, 1, epoch)
     return node_id
 
@@ -198,7 +157,7 @@ def renew(node_id: bytes32, epoch: Epoch, authority_: Bytes[1084]):
             given to it live on; another key starts the next epoch, and the key of the one before stays readable.
     """
     words: NodeWords = self._nodes[node_id]
-    past: uint256 = words.live >> 160 & LOW_16
+    past: uint256 = words.live >> EPOCH_AT & LOW_14
     number: uint256 = past
     if words.live & LOW_160 != convert(epoch.signing_key, uint256):
         number += 1
@@ -217,8 +176,8 @@ def refresh(node_id: bytes32):
     words: NodeWords = self._nodes[node_id]
     assert words.owner >> 160 & 255 == convert(TEE, uint256), "registry: not a tee node"
     group: uint256 = measurements._class_of[convert(words.owner >> 168 & 255, uint8)][words.measurement]
-    self._nodes[node_id].live = words.live & ~(LOW_16 << 176) | group << 176
-    log Refreshed(node_id=node_id, epoch=convert(words.live >> 160 & LOW_16, uint64))
+    self._nodes[node_id].live = words.live & ~(LOW_10 << CLASS_AT) | group << CLASS_AT
+    log node_events.Refreshed(node_id=node_id, epoch=convert(words.live >> EPOCH_AT & LOW_14, uint64))
 
 
 @external
@@ -230,7 +189,7 @@ def add_stake(node_id: bytes32):
     owner: uint256 = self._nodes[node_id].owner
     assert owner != 0 and owner & WITHDRAWN == 0, "registry: no such node"
     self._nodes[node_id].stake += msg.value
-    log StakeAdded(node_id=node_id, amount=msg.value)
+    log node_events.StakeAdded(node_id=node_id, amount=msg.value)
 
 
 @external
@@ -240,12 +199,12 @@ def withdraw(node_id: bytes32):
     """
     words: NodeWords = self._nodes[node_id]
     self._only_operator(words.owner, msg.sender)
-    assert words.live >> 224 <= block.timestamp, "registry: node is busy"
+    assert words.live >> BUSY_AT <= block.timestamp, "registry: node is busy"
     # Expiry zero: a withdrawn node is never live again.
-    self._nodes[node_id].live = words.live & ~(LOW_32 << 192)
+    self._nodes[node_id].live = words.live & ~(LOW_32 << EXPIRES_AT)
     self._nodes[node_id].owner = words.owner | WITHDRAWN
     self._nodes[node_id].stake = 0
-    log NodeWithdrawn(node_id=node_id, amount=words.stake)
+    log node_events.NodeWithdrawn(node_id=node_id, amount=words.stake)
     self._send(convert(words.owner & LOW_160, address), words.stake)
 
 
@@ -257,7 +216,7 @@ def collect(beneficiary: address):
     amount: uint256 = self.claimable[beneficiary]
     assert amount != 0, "registry: nothing to collect"
     self.claimable[beneficiary] = 0
-    log Collected(beneficiary=beneficiary, amount=amount)
+    log node_events.Collected(beneficiary=beneficiary, amount=amount)
     self._send(beneficiary, amount)
 
 
@@ -265,22 +224,23 @@ def collect(beneficiary: address):
 
 
 @external
-def hold(nodes: DynArray[bytes32, MAX_NODES], epochs: DynArray[uint64, MAX_NODES], until: uint256):
+def hold(nodes: DynArray[bytes32, MAX_NODES], epochs: uint256, until: uint256):
     """
     @notice Keeps the stakes of live TEE nodes, at these epochs, until the last window that an order gives them is over.
+    @param epochs 16 bits each, the first one lowest.
     """
-    governed._only_exchange()
+    governed._check_exchange(msg.sender)
     self._hold(nodes, epochs, until)
 
 
 @external
 def hold_for(
-    exchange: address, nodes: DynArray[bytes32, MAX_NODES], epochs: DynArray[uint64, MAX_NODES], until: uint256
+    exchange: address, nodes: DynArray[bytes32, MAX_NODES], epochs: uint256, until: uint256
 ):
     """
     @notice As `hold`, for the Grants contract of a listed Exchange.
     """
-    assert governed._is_active(governed.exchange_active_at[exchange]), "governor: not a listed exchange"
+    governed._check_exchange(exchange)
     assert msg.sender == staticcall IExchange(exchange).grants(), "registry: not the exchange's grants contract"
     self._hold(nodes, epochs, until)
 
@@ -291,38 +251,45 @@ def slash(exchange: address, nodes: DynArray[bytes32, MAX_NODES], amount_each: u
     @notice For the Challenges contract of a listed Exchange: takes up to `amount_each` from each node's stake. A node left
             with too little is not live until it renews.
     """
-    assert governed._is_active(governed.exchange_active_at[exchange]), "governor: not a listed exchange"
+    governed._check_exchange(exchange)
     assert msg.sender == staticcall IExchange(exchange).challenges(), "registry: not the exchange's challenges contract"
     for node_id: bytes32 in nodes:
         stake: uint256 = self._nodes[node_id].stake
         amount: uint256 = min(stake, amount_each)
         self._nodes[node_id].stake = stake - amount
         if stake - amount < minimum_stake:
-            self._nodes[node_id].live &= ~(LOW_32 << 192)
+            self._nodes[node_id].live &= ~(LOW_32 << EXPIRES_AT)
         self.claimable[beneficiary] += amount
-        log Slashed(node_id=node_id, exchange=exchange, beneficiary=beneficiary, amount=amount)
+        log node_events.Slashed(node_id=node_id, exchange=exchange, beneficiary=beneficiary, amount=amount)
 
 
 @view
 @external
 @reentrant
-def tee_slots(
-    nodes: DynArray[bytes32, MAX_NODES], epochs: DynArray[uint64, MAX_NODES]
-) -> (DynArray[address, MAX_NODES], DynArray[address, MAX_NODES]):
+def tee_slots(nodes: DynArray[bytes32, MAX_NODES], epochs: uint256) -> DynArray[uint256, MAX_NODES]:
     """
-    @notice Operators and signing keys of live TEE nodes; reverts unless each is live at its epoch.
+    @notice Signing addresses of live TEE nodes of distinct operators; reverts unless each is live at its epoch.
+    @param epochs 16 bits each, the first one lowest.
     """
-    assert len(nodes) == len(epochs), "registry: lengths differ"
-    operators: DynArray[address, MAX_NODES] = []
-    signers: DynArray[address, MAX_NODES] = []
-    i: uint256 = 0
+    signers: DynArray[uint256, MAX_NODES] = []
+    seen: uint256 = 0
+    ahead: uint256 = epochs
+    checked: uint256 = 0
     for node_id: bytes32 in nodes:
         live: uint256 = self._nodes[node_id].live
-        self._check_tee(live, epochs[i])
-        operators.append(convert(self._nodes[node_id].owner & LOW_160, address))
-        signers.append(convert(live & LOW_160, address))
-        i += 1
-    return operators, signers
+        group: uint256 = live >> CLASS_AT & LOW_10
+        assert live >> EPOCH_AT & LOW_14 == ahead & LOW_16, "registry: not the current epoch"
+        assert live >> EXPIRES_AT & LOW_32 > block.timestamp, "registry: epoch has expired"
+        if group != checked or group == 0:
+            assert measurements._class_is_active(group), "registry: measurement is not listed"
+            checked = group
+        bit: uint256 = 1 << (live >> TAG_AT & LOW_8)
+        if seen & bit != 0:
+            self._check_operator(nodes, len(signers))
+        seen |= bit
+        signers.append(live & LOW_160)
+        ahead >>= 16
+    return signers
 
 
 @view
@@ -332,11 +299,11 @@ def light_key(node_id: bytes32, epoch: uint64) -> address:
     """
     @notice The signing key of a live light node; reverts unless it is live at `epoch`.
     """
-    words: NodeWords = self._nodes[node_id]
-    assert words.owner >> 160 & 255 == convert(LIGHT, uint256), "registry: not a light node"
-    assert words.live >> 192 & LOW_32 > block.timestamp, "registry: epoch has expired"
-    assert words.live >> 160 & LOW_16 == convert(epoch, uint256), "registry: not the current epoch"
-    return convert(words.live & LOW_160, address)
+    live: uint256 = self._nodes[node_id].live
+    assert live >> CLASS_AT & LOW_10 == LIGHT_CLASS, "registry: not a light node"
+    assert live >> EXPIRES_AT & LOW_32 > block.timestamp, "registry: epoch has expired"
+    assert live >> EPOCH_AT & LOW_14 == convert(epoch, uint256), "registry: not the current epoch"
+    return convert(live & LOW_160, address)
 
 
 # Governor
@@ -348,8 +315,8 @@ def remove_exchange(exchange: address):
     @notice Removes an Exchange at once: it can neither hold nor slash.
     """
     governed._only_governor()
-    governed.exchange_active_at[exchange] = 0
-    log ExchangeRemoved(exchange=exchange)
+    governed._exchanges[exchange] = 0
+    log node_events.ExchangeRemoved(exchange=exchange)
 
 
 # Views
@@ -366,12 +333,12 @@ def node(node_id: bytes32) -> NodeView:
     return NodeView(
         operator=convert(words.owner & LOW_160, address),
         kind=convert(words.owner >> 160 & 255, uint8),
-        epoch=convert(words.live >> 160 & LOW_16, uint64),
+        epoch=convert(words.live >> EPOCH_AT & LOW_14, uint64),
         signing_key=convert(words.live & LOW_160, address),
         vendor=convert(words.owner >> 168 & 255, uint8),
         measurement=words.measurement,
-        expires_at=convert(words.live >> 192 & LOW_32, uint64),
-        busy_until=convert(words.live >> 224, uint64),
+        expires_at=convert(words.live >> EXPIRES_AT & LOW_32, uint64),
+        busy_until=convert(words.live >> BUSY_AT, uint64),
         stake=words.stake,
         withdrawn=words.owner & WITHDRAWN != 0,
         live=self._is_live(words),
@@ -406,7 +373,7 @@ def signing_key(node_id: bytes32, epoch: uint64) -> address:
     @notice The signing key of any epoch that the node has had, zero when there was none.
     """
     live: uint256 = self._nodes[node_id].live
-    if live >> 160 & LOW_16 == convert(epoch, uint256):
+    if live >> EPOCH_AT & LOW_14 == convert(epoch, uint256):
         return convert(live & LOW_160, address)
     return self._past_keys[node_id][convert(epoch, uint256)]
 
@@ -415,22 +382,38 @@ def signing_key(node_id: bytes32, epoch: uint64) -> address:
 
 
 @internal
-def _hold(nodes: DynArray[bytes32, MAX_NODES], epochs: DynArray[uint64, MAX_NODES], until: uint256):
-    assert len(nodes) == len(epochs), "registry: lengths differ"
-    i: uint256 = 0
+def _hold(nodes: DynArray[bytes32, MAX_NODES], epochs: uint256, until: uint256):
+    ahead: uint256 = epochs
+    checked: uint256 = 0
     for node_id: bytes32 in nodes:
         live: uint256 = self._nodes[node_id].live
-        self._check_tee(live, epochs[i])
-        if live >> 224 < until:
+        group: uint256 = live >> CLASS_AT & LOW_10
+        assert live >> EPOCH_AT & LOW_14 == ahead & LOW_16, "registry: not the current epoch"
+        assert live >> EXPIRES_AT & LOW_32 > block.timestamp, "registry: epoch has expired"
+        if group != checked or group == 0:
+            assert measurements._class_is_active(group), "registry: measurement is not listed"
+            checked = group
+        if live >> BUSY_AT < until:
             assert until <= LOW_32, "registry: time is too large"
-            self._nodes[node_id].live = live & LOW_224 | until << 224
-        i += 1
+            self._nodes[node_id].live = live & LOW_224 | until << BUSY_AT
+        ahead >>= 16
+
+
+@view
+@internal
+def _check_operator(nodes: DynArray[bytes32, MAX_NODES], last: uint256):
+    """
+    @notice Reverts if a node before `last` has its operator: asked where two tags are equal.
+    """
+    operator: uint256 = self._nodes[nodes[last]].owner & LOW_160
+    for i: uint256 in range(last, bound=MAX_NODES):
+        assert self._nodes[nodes[i]].owner & LOW_160 != operator, "registry: operators are not distinct"
 
 
 @internal
 def _start_epoch(node_id: bytes32, kind: uint8, number: uint256, epoch: Epoch):
     assert epoch.signing_key != empty(address), "registry: signing key is zero"
-    assert number <= LOW_16, "registry: too many epochs"
+    assert number <= LOW_14, "registry: too many epochs"
     expires_at: uint256 = convert(epoch.expires_at, uint256)
     assert expires_at > block.timestamp and expires_at <= LOW_32, "registry: expiry is out of range"
     group: uint256 = 0
@@ -439,13 +422,21 @@ def _start_epoch(node_id: bytes32, kind: uint8, number: uint256, epoch: Epoch):
         group = measurements._class_of[epoch.vendor][epoch.measurement]
     else:
         assert epoch.vendor == 0 and epoch.measurement == empty(bytes32), "registry: only tee nodes have evidence"
-    busy_until: uint256 = self._nodes[node_id].live >> 224
+        if kind == LIGHT:
+            group = LIGHT_CLASS
+    busy_until: uint256 = self._nodes[node_id].live >> BUSY_AT
+    owner: uint256 = self._nodes[node_id].owner
     self._nodes[node_id].live = (
-        convert(epoch.signing_key, uint256) | number << 160 | group << 176 | expires_at << 192 | busy_until << 224
+        convert(epoch.signing_key, uint256)
+        | number << EPOCH_AT
+        | group << CLASS_AT
+        | (owner & LOW_8) << TAG_AT
+        | expires_at << EXPIRES_AT
+        | busy_until << BUSY_AT
     )
-    self._nodes[node_id].owner = self._nodes[node_id].owner & ~(255 << 168) | convert(epoch.vendor, uint256) << 168
+    self._nodes[node_id].owner = owner & ~(255 << 168) | convert(epoch.vendor, uint256) << 168
     self._nodes[node_id].measurement = epoch.measurement
-    log EpochStarted(
+    log node_events.EpochStarted(
         node_id=node_id,
         epoch=convert(number, uint64),
         endpoint=epoch.endpoint,
@@ -461,18 +452,10 @@ def _start_epoch(node_id: bytes32, kind: uint8, number: uint256, epoch: Epoch):
 
 @view
 @internal
-def _check_tee(live: uint256, epoch: uint64):
-    assert live >> 160 & LOW_16 == convert(epoch, uint256), "registry: not the current epoch"
-    assert live >> 192 & LOW_32 > block.timestamp, "registry: epoch has expired"
-    assert measurements._class_is_active(live >> 176 & LOW_16), "registry: measurement is not listed"
-
-
-@view
-@internal
 def _is_live(words: NodeWords) -> bool:
-    if words.live >> 192 & LOW_32 <= block.timestamp:
+    if words.live >> EXPIRES_AT & LOW_32 <= block.timestamp:
         return False
-    return words.owner >> 160 & 255 != convert(TEE, uint256) or measurements._class_is_active(words.live >> 176 & LOW_16)
+    return words.owner >> 160 & 255 != convert(TEE, uint256) or measurements._class_is_active(words.live >> CLASS_AT & LOW_10)
 
 
 @view

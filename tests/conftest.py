@@ -19,8 +19,11 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from asset_bridge.ipfs.kubo.daemon import KuboDaemon
+from tests.support import kubo as kubos
 from tests.support import minutes
 from tests.support.depth import depths_read
+from tests.support.kubo import missing_kubo
 from tools.anvil import AnvilMissingError, find_anvil
 from tools.geth import missing_geth
 
@@ -68,6 +71,7 @@ NEEDS: dict[str, Callable[[], str | None]] = {
     "needs_geth": missing_geth,
     "needs_umbral_pre": missing_umbral_pre,
     "needs_vectors": missing_vectors,
+    "needs_kubo": missing_kubo,
 }
 
 
@@ -136,6 +140,13 @@ def anvil_path() -> Path:
     found = find_anvil()
     assert found is not None, "mark this test needs_anvil"
     return found
+
+
+@pytest.fixture(scope="session")
+def kubo_trio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[KuboDaemon]]:
+    """Three running kubos (mark the test `needs_kubo`). Whoever uses them leaves them running and empty."""
+    with kubos.running(tmp_path_factory.mktemp("kubos"), 3) as daemons:
+        yield daemons
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,7 @@
 """Write requirements.lock and tools/node.lock: every version and every hash, no addresses.
 
-Run by `make lock` with the project's own Python 3.11; what is locked keeps its version, `make lock UPGRADE=1` takes the newest. Resolves once for this machine, then asks pip which file
+Run by `make lock` with the project's own Python 3.11; what is locked keeps its version, `make lock UPGRADE=1` takes the
+newest. Resolves once for this machine, then asks pip which file
 each supported target (platform × Python) would take of exactly those versions, and writes the hashes of all of
 them. pip alone talks to the index, with whatever index the machine is configured for; its address is not written.
 
@@ -56,7 +57,12 @@ def main(arguments: list[str]) -> int:
             print(
                 f"{target}, Python {python}: {len(found)} wheels" + "".join(f"\n    no wheel of {n}" for n in missing)
             )
-    lines = [entry(f"{name}=={pins[name]}", hashes[name]) for name in sorted(pins)]
+    # Only where its marker holds (the machine that runs this is one of them): it has no file for other targets.
+    marked = {canonical(re.split("[<>=!~ ;]", line)[0]): line.split(";", 1)[1] for line in ours if ";" in line}
+    lines = [
+        entry(f"{name}=={pins[name]}" + (f" ;{marked[name]}" if name in marked else ""), hashes[name])
+        for name in sorted(pins)
+    ]
     for requirement in special:
         name, marker = requirement.split(";", 1)
         wanted_here = report([name.strip()], constraints=[*known, *(f"{n}=={v}" for n, v in pins.items())])

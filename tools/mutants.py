@@ -1,10 +1,14 @@
 """Change one thing in the code and see whether a test fails: `make mutants ROOM=src/asset_bridge/sealing`.
 
-    python tools/mutants.py ROOM [--tests PATH …] [--sample N] [--seed N] [--workers N]
+    python tools/mutants.py ROOM [--tests PATH …] [--sample N] [--seed N] [--workers N] [--fresh]
 
 ROOM is a folder or a file under src/. Each mutant is one changed operator, constant, condition or dropped statement, run
-in a process of its own against the room's tests, which stop at the first failure. Survivors are named by file, line and
-change; the exit status is 1 when fewer than nine of ten were killed. Nothing in the tree is touched.
+in a process of its own against the room's tests, which stop at the first failure: first at a twentieth of the quick
+counts, and what lives through that at the quick counts. Survivors are named by file, line and change; the exit status is
+1 when fewer than nine of ten were killed. Nothing in the tree is touched.
+Verdicts are kept in .cache/mutants/, so that an interrupted run goes on where it was: a kill holds as long as the file
+that was changed is the same, a survivor is tried again when a test has changed (--fresh forgets both). A whole run of a
+room is written to docs/reference/mutants.md.
 """
 
 from __future__ import annotations
@@ -13,23 +17,45 @@ import argparse
 import ast
 import contextlib
 import copy
+import hashlib
+import importlib
+import json
 import os
 import random
 import signal
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TESTS = {  # the tests of a room, quickest first
-    "sealing": ["tests/vectors/test_sealed_file.py", "tests/vectors/test_floe.py", "tests/unit/sealing"],
+    "sealing": ["tests/unit/sealing", "tests/vectors/test_sealed_file.py", "tests/vectors/test_floe.py"],
     "ipld": ["tests/unit/ipld", "tests/vectors/test_sealed_file.py"],
     "keys": ["tests/vectors/test_keys.py", "tests/unit/keys", "tests/vectors/test_wycheproof_keys.py"],
     "reencryption": ["tests/vectors/test_reencryption.py", "tests/unit/reencryption"],
 }
 GOAL = 0.9
 TIMEOUT_SECONDS = 120
+CACHE = ROOT / ".cache" / "mutants"
+PAGE = ROOT / "docs" / "reference" / "mutants.md"
+LOADED_BEFORE_THE_FORKS = (
+    "cbor2",
+    "coincurve",
+    "crypt4gh.lib",
+    "cryptography.hazmat.primitives.asymmetric.mlkem",
+    "cryptography.hazmat.primitives.asymmetric.x25519",
+    "cryptography.hazmat.primitives.ciphers.aead",
+    "cryptography.hazmat.primitives.hpke",
+    "cryptography.hazmat.primitives.kdf.hkdf",
+    "cryptography.hazmat.primitives.serialization",
+    "eth_hash.auto",
+    "hypothesis",
+    "pytest",
+    "pytest_timeout",
+    "umbral_pre",
+)
 COMPARED = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
     ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In,
@@ -40,18 +66,22 @@ COMPUTED = {
 }  # fmt: skip
 
 
-def mutants(tree: ast.Module) -> Iterator[tuple[ast.Module, int, str]]:
-    """Changed trees, with the line and what was changed."""
+def mutants(tree: ast.Module) -> Iterator[tuple[int, int, int, str]]:
+    """Every change: number of the node, which of its changes, line, and what is changed."""
     skipped = set(_said(tree))
     for number, node in enumerate(ast.walk(tree)):
-        if id(node) in skipped:
-            continue
-        for variant in range(len(list(_changes(copy.copy(node))))):
-            changed = copy.deepcopy(tree)
-            target = next(found for at, found in enumerate(ast.walk(changed)) if at == number)
-            act, what = list(_changes(target))[variant]
-            act()
-            yield ast.fix_missing_locations(changed), getattr(node, "lineno", 0), what
+        if id(node) not in skipped:
+            for variant, (_, what) in enumerate(_changes(copy.copy(node))):
+                yield number, variant, getattr(node, "lineno", 0), what
+
+
+def changed(text: str, number: int, variant: int) -> ast.Module:
+    """The file's tree with that one change."""
+    tree = ast.parse(text)
+    node = next(found for at, found in enumerate(ast.walk(tree)) if at == number)
+    act, _ = list(_changes(node))[variant]
+    act()
+    return ast.fix_missing_locations(tree)
 
 
 def _said(tree: ast.Module) -> Iterator[int]:
@@ -128,22 +158,38 @@ def _become_bool(node: ast.UnaryOp) -> object:
     return lambda: setattr(node, "operand", ast.UnaryOp(ast.Not(), node.operand))
 
 
-def killed(module: str, tree: ast.Module, source: Path, tests: list[str]) -> tuple[int, float]:
-    """Start a process in which `module` is the mutant; its id and when it began."""
+@dataclass(frozen=True)
+class Mutant:
+    """One changed file; `key` names file content and change, whatever else is in the tree."""
+
+    name: str
+    key: str
+    module: str
+    source: Path
+    place: tuple[int, int] = (0, 0)  # node and change
+
+
+def start(mutant: Mutant, tests: list[str], depth: str) -> int:
+    """Start a process in which the module is the mutant; its status is 0 when every test passes."""
     pid = os.fork()
     if pid:
-        return pid, time.monotonic()
+        return pid
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.setsid()
     with open(os.devnull, "w") as nothing:
         os.dup2(nothing.fileno(), 1)
         os.dup2(nothing.fileno(), 2)
     status = 1
     with contextlib.suppress(BaseException):
-        sys.meta_path.insert(0, _Finder(module, compile(tree, str(source), "exec"), source))
+        if mutant.module:
+            code = compile(changed(mutant.source.read_text(), *mutant.place), str(mutant.source), "exec")
+            sys.meta_path.insert(0, _Finder(mutant.module, code, mutant.source))
         import pytest
 
-        os.environ.pop("DEPTH", None)
-        status = int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", *tests]))
+        os.environ["DEPTH"] = depth
+        os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # some take seconds to load, and none is needed but this
+        plugins = ["-p", "pytest_timeout", "-p", "no:cacheprovider"]
+        status = int(pytest.main(["-x", "-q", *plugins, *tests]))
     os._exit(status)
 
 
@@ -168,29 +214,90 @@ class _Finder:
         exec(self._code, module.__dict__)
 
 
-def run(chosen: list, tests: list[str], workers: int) -> list[tuple[str, bool]]:
-    """Every mutant, `workers` at once; its name and whether it was killed."""
-    waiting, running, done = list(chosen), {}, []
-    while waiting or running:
-        while waiting and len(running) < workers:
-            name, module, tree, source = waiting.pop(0)
-            pid, began = killed(module, tree, source, tests)
-            running[pid] = (name, began)
-        pid, status = os.waitpid(-1, os.WNOHANG)
-        if pid in running:
-            name, _ = running.pop(pid)
-            done.append((name, status != 0))
-            if status == 0:
-                print(f"survived  {name}", flush=True)
-            elif len(done) % 50 == 0:
-                print(f"{len(done)} of {len(chosen)}", flush=True)
-            continue
-        for late, (_, began) in list(running.items()):
-            if time.monotonic() - began > TIMEOUT_SECONDS:  # an endless loop is noticed, too
-                os.killpg(late, signal.SIGKILL)
-                running[late] = (running[late][0], float("inf"))
-        time.sleep(0.02)
-    return done
+class Verdicts:
+    """What is known of each mutant, kept in a file that grows by a line a verdict."""
+
+    def __init__(self, path: Path, tests: str) -> None:
+        self._path, self._tests, self._known = path, tests, {}
+        if path.exists():
+            for line in path.read_text().splitlines():
+                with contextlib.suppress(ValueError):  # the last line of a killed run
+                    key, dead, tested = json.loads(line)
+                    if dead or tested == tests:
+                        self._known[key] = dead
+
+    def of(self, mutant: Mutant) -> bool | None:
+        """Killed, survived, or not known."""
+        return self._known.get(mutant.key)
+
+    def add(self, mutant: Mutant, dead: bool) -> None:
+        """Keep it."""
+        self._known[mutant.key] = dead
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.open("a") as file:
+            file.write(json.dumps([mutant.key, dead, self._tests]) + "\n")
+
+
+def run(chosen: list[Mutant], tests: list[str], workers: int, verdicts: Verdicts) -> list[Mutant]:
+    """Run every mutant without a verdict, `workers` at once; those that survived."""
+    waiting = [(mutant, "spot") for mutant in chosen if verdicts.of(mutant) is None]
+    random.Random(1).shuffle(waiting)  # so that what an interrupted run has seen is a fair sample
+    total, finished = len(waiting), 0
+    running: dict[int, tuple[Mutant, str, float]] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < workers:
+                mutant, depth = waiting.pop(0)
+                running[start(mutant, tests, depth)] = (mutant, depth, time.monotonic())
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid in running:
+                mutant, depth, _ = running.pop(pid)
+                if status == 0 and depth == "spot":
+                    waiting.insert(0, (mutant, "quick"))
+                    continue
+                verdicts.add(mutant, status != 0)
+                finished += 1
+                if status == 0:
+                    print(f"survived  {mutant.name}", flush=True)
+                elif finished % 50 == 0:
+                    print(f"{finished} of {total}", flush=True)
+                continue
+            for late, (mutant, depth, began) in list(running.items()):
+                most_seconds = TIMEOUT_SECONDS * (1 if depth == "spot" else 5)
+                if time.monotonic() - began > most_seconds:  # an endless loop is noticed, too
+                    with contextlib.suppress(ProcessLookupError):
+                        os.killpg(late, signal.SIGKILL)
+                    running[late] = (mutant, depth, float("inf"))
+            time.sleep(0.02)
+    finally:
+        for left in running:  # an interrupted run leaves no process behind
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(left, signal.SIGKILL)
+    return [mutant for mutant in chosen if verdicts.of(mutant) is False]
+
+
+def tests_digest(tests: list[str]) -> str:
+    """Changes when a test, its vectors or its counts change."""
+    digest = hashlib.sha256()
+    for top in (*tests, "tests/depth.toml", "tests/support", "spec/vectors"):
+        for path in [ROOT / top] if (ROOT / top).is_file() else sorted((ROOT / top).rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                digest.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def write_page(room: str, count: int, survivors: list[Mutant]) -> None:
+    """Put the room's section into the page, in place of an older one."""
+    head = "# Mutants\n\nWritten by `make mutants ROOM=…`: which changed operators, constants and statements no test of the room notices.\n"
+    text = PAGE.read_text() if PAGE.exists() else head
+    text, why = [*text.split("\n## Why", 1), ""][:2]
+    first, *sections = text.split("\n## ")
+    kept = {section.split("\n", 1)[0]: section for section in sections}
+    dead = count - len(survivors)
+    lines = [f"{room}", "", f"{dead} of {count} killed, {100 * dead / max(1, count):.1f} %. Survivors:", ""]
+    kept[room] = "\n".join([*lines, *(f"- `{mutant.name}`" for mutant in survivors)]) + "\n"
+    made = first.rstrip("\n") + "\n" + "".join("\n## " + kept[name] for name in sorted(kept))
+    PAGE.write_text(made + ("\n## Why" + why if why else ""))
 
 
 def main(arguments: list[str]) -> int:
@@ -201,6 +308,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--sample", type=int, default=0, help="only so many, drawn by --seed")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--fresh", action="store_true", help="forget the verdicts of earlier runs")
     given = parser.parse_args(arguments)
     room = given.room.resolve()
     if not room.exists():
@@ -208,26 +316,41 @@ def main(arguments: list[str]) -> int:
     sources = [room] if room.is_file() else sorted(room.glob("*.py"))
     name = room.parent.name if room.is_file() else room.name
     tests = given.tests or TESTS.get(name) or [f"tests/unit/{name}"]
-    made = []
-    for source in sources:
-        module = ".".join(source.relative_to(ROOT / "src").with_suffix("").parts)
-        for tree, line, what in mutants(ast.parse(source.read_text())):
-            made.append((f"{source.relative_to(ROOT)}:{line}: {what}", module, tree, source))
+    made = [mutant for source in sources for mutant in all_of(source)]
     chosen = random.Random(given.seed).sample(made, given.sample) if 0 < given.sample < len(made) else made
     print(f"{len(made)} mutants of {name}, {len(chosen)} are run against {' '.join(tests)}", flush=True)
     os.chdir(ROOT)
-    import hypothesis  # noqa: F401  # loaded once, before the forks
-    import pytest  # noqa: F401
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: F401
+    for module in LOADED_BEFORE_THE_FORKS:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(module)
 
-    (status,) = [status for _, status in run([("unchanged", "", ast.parse(""), ROOT)], tests, 1)]
-    if status:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    kept = CACHE / f"{name}.jsonl"
+    if given.fresh:
+        kept.unlink(missing_ok=True)
+    verdicts = Verdicts(kept, tests_digest(tests))
+    unchanged = start(Mutant("unchanged", "", "", ROOT), tests, "spot")
+    if os.waitpid(unchanged, 0)[1]:
         print("mutants: error: the tests fail without any change", file=sys.stderr)
         return 2
-    done = run(chosen, tests, given.workers)
-    dead = sum(status for _, status in done)
-    print(f"{dead} of {len(done)} killed, {100 * dead / max(1, len(done)):.1f} %")
-    return 0 if dead >= GOAL * len(done) else 1
+    survivors = run(chosen, tests, given.workers, verdicts)
+    dead = len(chosen) - len(survivors)
+    for mutant in survivors:
+        print(f"survivor  {mutant.name}")
+    print(f"{dead} of {len(chosen)} killed, {100 * dead / max(1, len(chosen)):.1f} %")
+    if room.is_dir() and len(chosen) == len(made) and not given.tests:
+        write_page(name, len(made), survivors)
+    return 0 if dead >= GOAL * len(chosen) else 1
+
+
+def all_of(source: Path) -> Iterator[Mutant]:
+    """Every mutant of a file."""
+    text = source.read_text()
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    module = ".".join(source.relative_to(ROOT / "src").with_suffix("").parts)
+    for number, (node, variant, line, what) in enumerate(mutants(ast.parse(text))):
+        name = f"{source.relative_to(ROOT)}:{line}: {what}"
+        yield Mutant(name, f"{source.name}:{digest}:{number}", module, source, (node, variant))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Run the tests: `make test`, `make test ROOM=tests/unit/sealing`, `make test DEPTH=deep [ROOM=…]`.
 
-Quick depth is one pytest run with a worker for each core (WORKERS=1 for one alone). Deep runs one pytest a folder, keeps what is done in .cache/deep/, goes on from there
+Quick depth is one pytest run with a worker for each core (WORKERS=1 for one alone). Deep runs one pytest a folder,
+keeps what is done in .cache/deep/, goes on from there
 when it is started again at the same commit, and writes docs/reference/deep-runs.md.
 """
 

@@ -34,7 +34,7 @@ event Expired:
 event Paid:
     order_id: indexed(bytes32)
     payer: address
-    accepts: Bytes[1040]
+    accepted: uint16
 
 
 event Delivered:
@@ -49,8 +49,6 @@ event Delivered:
 event Settled:
     order_id: indexed(bytes32)
     accepted: bool
-    accounts: DynArray[bytes32, 27]
-    amounts: DynArray[uint256, 27]
 
 
 event Refunded:

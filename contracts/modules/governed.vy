@@ -24,13 +24,16 @@ event ExchangeListed:
 
 # 7 days: whoever relies on a list has a week to see an addition coming.
 MIN_DELAY_SECONDS: constant(uint256) = 604_800
+LOW_40: constant(uint256) = 2**40 - 1
+CLOSED: constant(uint256) = 1 << 40
 
 development: public(immutable(bool))
 delay_seconds: public(immutable(uint256))
 
 governor: public(address)
 pending_governor: public(address)
-exchange_active_at: public(HashMap[address, uint256])
+# active_at(40); above it bit 40: closed to new requests (AssetLedger only).
+_exchanges: HashMap[address, uint256]
 _has_exchange: bool
 
 
@@ -73,13 +76,23 @@ def list_exchange(exchange: address):
     """
     self._only_governor()
     assert exchange != empty(address), "governor: zero address"
-    assert self.exchange_active_at[exchange] == 0, "governor: already listed"
+    assert self._exchanges[exchange] == 0, "governor: already listed"
     active_at: uint256 = block.timestamp
     if self._has_exchange:
         active_at = self._active_at()
     self._has_exchange = True
-    self.exchange_active_at[exchange] = active_at
+    self._exchanges[exchange] = active_at
     log ExchangeListed(exchange=exchange, active_at=active_at)
+
+
+@view
+@external
+@reentrant
+def exchange_active_at(exchange: address) -> uint256:
+    """
+    @notice From when on an Exchange counts, zero when it is not listed.
+    """
+    return self._exchanges[exchange] & LOW_40
 
 
 @view
@@ -104,5 +117,10 @@ def _is_active(active_at: uint256) -> bool:
 
 @view
 @internal
-def _only_exchange():
-    assert self._is_active(self.exchange_active_at[msg.sender]), "governor: not a listed exchange"
+def _check_exchange(exchange: address) -> uint256:
+    """
+    @notice The word of an Exchange; reverts unless it is listed and its delay is over.
+    """
+    word: uint256 = self._exchanges[exchange]
+    assert self._is_active(word & LOW_40), "governor: not a listed exchange"
+    return word

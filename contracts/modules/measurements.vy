@@ -4,7 +4,8 @@
 @title Lists of vendors and measurements
 @license Apache-2.0
 @notice Which vendors of evidence and which measurements count. Additions wait, removals act at once. A listed pair
-        (vendor, measurement) is a class and keeps its number for ever, so that a node carries 16 bits in place of 32 bytes.
+        (vendor, measurement) is a class and keeps its number for ever, so that a node carries 10 bits in place of 32 bytes.
+        A class's word repeats from when on its vendor counts: whoever asks for a class reads one word.
 @custom:spec spec/contracts.md, section 5
 @custom:stop The governor removes a vendor or a measurement at once.
 """
@@ -34,11 +35,15 @@ event MeasurementRemoved:
 
 LAST_VENDOR: constant(uint8) = 5
 SIMULATED: constant(uint8) = 255
-LOW_16: constant(uint256) = 2**16 - 1
+LOW_40: constant(uint256) = 2**40 - 1
+# The number above the last class marks a light node. A list of a vendor is written into all its classes, so it has an end.
+MAX_CLASSES: constant(uint256) = 1_022
+VENDOR: constant(uint256) = 40
+VENDOR_ACTIVE_AT: constant(uint256) = 48
 
 vendor_active_at: public(HashMap[uint8, uint256])
 _class_of: HashMap[uint8, HashMap[bytes32, uint256]]
-# By class number: active_at(40), vendor(8).
+# By class number: active_at(40), vendor(8), active_at of the vendor(40).
 _classes: HashMap[uint256, uint256]
 _class_count: uint256
 
@@ -58,7 +63,7 @@ def remove_vendor(vendor: uint8):
     @notice Removes a vendor at once: no node with its evidence is live.
     """
     governed._only_governor()
-    self.vendor_active_at[vendor] = 0
+    self._set_vendor(vendor, 0)
     log VendorRemoved(vendor=vendor)
 
 
@@ -88,15 +93,25 @@ def measurement_active_at(vendor: uint8, measurement: bytes32) -> uint256:
     """
     @notice From when on a measurement counts, zero when it is not listed.
     """
-    return self._classes[self._class_of[vendor][measurement]] & (2**40 - 1)
+    return self._classes[self._class_of[vendor][measurement]] & LOW_40
 
 
 @internal
 def _list_vendor(vendor: uint8, active_at: uint256):
     self._check_vendor(vendor)
     assert self.vendor_active_at[vendor] == 0, "registry: already listed"
-    self.vendor_active_at[vendor] = active_at
+    self._set_vendor(vendor, active_at)
     log VendorListed(vendor=vendor, active_at=active_at)
+
+
+@internal
+def _set_vendor(vendor: uint8, active_at: uint256):
+    self.vendor_active_at[vendor] = active_at
+    for group: uint256 in range(1, self._class_count + 1, bound=MAX_CLASSES):
+        word: uint256 = self._classes[group]
+        # A removed measurement's word is zero, and vendor zero is never listed.
+        if word >> VENDOR & 255 == convert(vendor, uint256):
+            self._classes[group] = word & ~(LOW_40 << VENDOR_ACTIVE_AT) | active_at << VENDOR_ACTIVE_AT
 
 
 @internal
@@ -105,11 +120,13 @@ def _list_measurement(vendor: uint8, measurement: bytes32, active_at: uint256):
     group: uint256 = self._class_of[vendor][measurement]
     if group == 0:
         group = self._class_count + 1
-        assert group <= LOW_16, "registry: too many measurements"
+        assert group <= MAX_CLASSES, "registry: too many measurements"
         self._class_count = group
         self._class_of[vendor][measurement] = group
     assert self._classes[group] == 0, "registry: already listed"
-    self._classes[group] = active_at | convert(vendor, uint256) << 40
+    self._classes[group] = (
+        active_at | convert(vendor, uint256) << VENDOR | self.vendor_active_at[vendor] << VENDOR_ACTIVE_AT
+    )
     log MeasurementListed(vendor=vendor, measurement=measurement, active_at=active_at)
 
 
@@ -125,8 +142,6 @@ def _check_vendor(vendor: uint8):
 @view
 @internal
 def _class_is_active(group: uint256) -> bool:
+    # Class 0 is a node that never had a listed measurement, or is no TEE node; no word is kept under it.
     word: uint256 = self._classes[group]
-    # Class 0 is a node that never had a listed measurement, or is no TEE node.
-    if group == 0 or not governed._is_active(word & (2**40 - 1)):
-        return False
-    return governed._is_active(self.vendor_active_at[convert(word >> 40, uint8)])
+    return governed._is_active(word & LOW_40) and governed._is_active(word >> VENDOR_ACTIVE_AT)

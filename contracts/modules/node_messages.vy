@@ -72,62 +72,97 @@ def _check_accept(
 @internal
 def _take_accepts(
     domain: bytes32, order_id: bytes32, table: Bytes[2550], accepts: Bytes[1040]
-) -> (uint256, DynArray[bytes32, 16], DynArray[uint64, 16]):
+) -> (uint256, DynArray[bytes32, 16], uint256):
     """
     @notice Verifies Accept signatures of at least t slots.
-    @return Bitmap of the slots, their nodes and epochs.
+    @return Bitmap of the slots, their nodes, and their epochs (16 bits each, the first one lowest).
     """
-    count: uint256 = len(accepts) // ACCEPT
-    assert len(accepts) == count * ACCEPT, "exchange: wrong length"
-    assert count >= orders._threshold(table), "exchange: too few accepts"
+    # Rows are read in place: a copy of each would cost more than its signature's check. No sum here passes 2,550.
+    size: uint256 = len(accepts)
+    assert size % ACCEPT == 0, "exchange: wrong length"
+    generation: uint256 = orders._generation(table)
+    assert size // ACCEPT >= orders._threshold(table), "exchange: too few accepts"
     bitmap: uint256 = 0
     nodes: DynArray[bytes32, 16] = []
-    epochs: DynArray[uint64, 16] = []
-    for i: uint256 in range(count, bound=16):
-        slot: uint256 = extract32(accepts, i * ACCEPT, output_type=uint256) >> 248
-        row: Bytes[157] = orders._row(table, slot)
+    epochs: uint256 = 0
+    at: uint256 = 0
+    place: uint256 = 0
+    for i: uint256 in range(16):
+        if at == size:
+            break
+        slot: uint256 = extract32(accepts, at, output_type=uint256) >> 248
+        row: uint256 = unsafe_add(orders.TABLE_HEAD, unsafe_mul(orders.ROW, slot))
+        assert row < len(table), "exchange: no such slot"
         assert bitmap >> slot == 0, "exchange: slots are not ascending"
         bitmap |= 1 << slot
-        self._check_accept(
-            domain,
-            order_id,
-            orders._generation(table),
-            slot,
-            row,
-            extract32(accepts, i * ACCEPT + 1, output_type=uint256),
-            extract32(accepts, i * ACCEPT + 33, output_type=uint256),
+        node_id: bytes32 = extract32(table, row)
+        epoch_and_signer: uint256 = extract32(table, unsafe_add(row, 32), output_type=uint256)
+        epoch: uint256 = epoch_and_signer >> 192
+        struct_hash: bytes32 = keccak256(
+            abi_encode(
+                ACCEPT_TYPE,
+                order_id,
+                generation,
+                slot,
+                extract32(table, unsafe_add(row, 60)),
+                extract32(table, unsafe_add(row, 125)),
+                node_id,
+                epoch,
+            )
         )
-        nodes.append(extract32(row, 0))
-        epochs.append(self._row_epoch(row))
+        assert convert(
+            self._signer(
+                domain,
+                struct_hash,
+                extract32(accepts, unsafe_add(at, 1), output_type=uint256),
+                extract32(accepts, unsafe_add(at, 33), output_type=uint256),
+            ),
+            uint256,
+        ) == epoch_and_signer >> 32 & orders.LOW_160, "exchange: accept is not the node's"
+        nodes.append(node_id)
+        epochs |= epoch << place
+        at = unsafe_add(at, ACCEPT)
+        place = unsafe_add(place, 16)
     return bitmap, nodes, epochs
 
 
 @pure
 @internal
 def _check_receipt(
-    domain: bytes32, order_id: bytes32, generation: uint256, slot: uint256, row: Bytes[157], fetch: bytes32, receipt: Bytes[137]
+    domain: bytes32,
+    order_id: bytes32,
+    generation: uint256,
+    slot: uint256,
+    node_id: bytes32,
+    epoch_and_signer: uint256,
+    kfrag: bytes32,
+    fetch: bytes32,
+    cfrag: bytes32,
+    block_number: uint256,
+    block_hash: bytes32,
+    r: uint256,
+    v_and_s: uint256,
 ):
+    """
+    @notice Verifies a receipt against what its row says: node, epoch(64) and signing address(160) above 32 bits that do not
+            count, kfrag id.
+    """
     struct_hash: bytes32 = keccak256(
         abi_encode(
             RECEIPT_TYPE,
             order_id,
             generation,
             slot,
-            extract32(row, 60),
-            extract32(receipt, 1),
+            kfrag,
+            cfrag,
             fetch,
-            extract32(receipt, 33, output_type=uint256) >> 192,
-            extract32(receipt, 41),
-            extract32(row, 0),
-            self._row_epoch(row),
+            block_number,
+            block_hash,
+            node_id,
+            epoch_and_signer >> 192,
         )
     )
-    assert self._signer(
-        domain,
-        struct_hash,
-        extract32(receipt, 73, output_type=uint256),
-        extract32(receipt, 105, output_type=uint256),
-    ) == self._row_signer(row), "exchange: receipt is not the node's"
+    assert convert(self._signer(domain, struct_hash, r, v_and_s), uint256) == epoch_and_signer >> 32 & orders.LOW_160, "exchange: receipt is not the node's"
 
 
 @pure

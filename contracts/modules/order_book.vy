@@ -47,8 +47,19 @@ def _read(
     """
     @notice The status of an order; reverts unless the preimages are its own and it is in one of `states` (a bitmap).
     """
+    return self._read_basis(order_id, orders._basis(terms, card), table_hash, progress_hash, states)
+
+
+@view
+@internal
+def _read_basis(
+    order_id: bytes32, basis: bytes32, table_hash: bytes32, progress_hash: bytes32, states: uint256
+) -> uint256:
+    """
+    @notice As `_read`, for callers that need the basis again.
+    """
     word: uint256 = self._words[order_id]
-    assert word & ~orders.LOW_64 == orders._core(orders._basis(terms, card), table_hash, progress_hash), "exchange: not this order"
+    assert word & ~orders.LOW_64 == orders._core(basis, table_hash, progress_hash), "exchange: not this order"
     orders._in_state(word, states)
     return word & orders.LOW_64
 

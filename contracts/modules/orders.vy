@@ -46,6 +46,7 @@ LOW_7: constant(uint256) = 2**7 - 1
 LOW_16: constant(uint256) = 2**16 - 1
 LOW_32: constant(uint256) = 2**32 - 1
 LOW_64: constant(uint256) = 2**64 - 1
+LOW_160: constant(uint256) = 2**160 - 1
 
 # accepted(2), ends_at(5) stand before recorder and nodes.
 PROGRESS_HEAD: constant(uint256) = 7
@@ -77,8 +78,8 @@ def _pk_b(sign: uint8, x: bytes32) -> Bytes[33]:
 
 @pure
 @internal
-def _table_hash(terms: Terms, table: Bytes[2550]) -> bytes32:
-    return keccak256(concat(self._pk_b(terms.pk_b_sign, terms.pk_b_x), table))
+def _table_hash(pk_b_sign: uint8, pk_b_x: bytes32, table: Bytes[2550]) -> bytes32:
+    return keccak256(concat(convert(pk_b_sign, bytes1), pk_b_x, table))
 
 
 @pure

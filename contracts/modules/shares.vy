@@ -53,50 +53,62 @@ def _table(
     """
     @notice The checked table: head, then for each slot the share with the node's signing address put in.
     """
-    count: uint256 = len(shares) // SHARE
-    assert len(shares) == count * SHARE and len(sealed_shares) == count * SEALED, "grants: wrong length"
-    assert len(precursor) == 33, "grants: wrong length"
+    size: uint256 = len(shares)
+    count: uint256 = size // SHARE
+    assert size % SHARE == 0 and len(sealed_shares) == count * SEALED and len(precursor) == 33, "grants: wrong length"
     assert (
         convert(threshold, uint256) >= MIN_SHARES and convert(threshold, uint256) <= count and count <= MAX_SHARES
     ), "grants: threshold is out of range"
 
+    # Shares are read in place. No sum below passes 3,408.
     nodes: DynArray[bytes32, MAX_SHARES] = []
-    epochs: DynArray[uint64, MAX_SHARES] = []
+    epochs: uint256 = 0
+    place: uint256 = 0
+    at: uint256 = 0
     for i: uint256 in range(count, bound=MAX_SHARES):
-        nodes.append(extract32(shares, i * SHARE))
-        epochs.append(convert(extract32(shares, i * SHARE + 32, output_type=uint256) >> 192, uint64))
-    operators: DynArray[address, MAX_SHARES] = []
-    signers: DynArray[address, MAX_SHARES] = []
-    operators, signers = staticcall INodeRegistry(registry).tee_slots(nodes, epochs)
+        nodes.append(extract32(shares, at))
+        epoch: uint256 = extract32(shares, unsafe_add(at, 32), output_type=uint256) >> 192
+        assert epoch <= orders.LOW_16, "registry: not the current epoch"
+        epochs |= epoch << place
+        place = unsafe_add(place, 16)
+        at = unsafe_add(at, SHARE)
+    signers: DynArray[uint256, MAX_SHARES] = staticcall INodeRegistry(registry).tee_slots(nodes, epochs)
 
-    tail: Bytes[68] = concat(x"01", convert(parts.pk_a_sign, bytes1), parts.pk_a_x, x"01", orders._pk_b(terms.pk_b_sign, terms.pk_b_x))
+    tail: Bytes[101] = concat(
+        precursor, x"01", convert(parts.pk_a_sign, bytes1), parts.pk_a_x, x"01", orders._pk_b(terms.pk_b_sign, terms.pk_b_x)
+    )
+    signer: address = parts.signer
     table: Bytes[2550] = concat(
         convert(threshold, bytes1), convert(convert(generation, uint32), bytes4), precursor
     )
-    for i: uint256 in range(count, bound=MAX_SHARES):
-        kfrag: bytes32 = extract32(shares, i * SHARE + 40)
-        u1_x: bytes32 = extract32(shares, i * SHARE + 73)
-        for j: uint256 in range(i, bound=MAX_SHARES):
+    at = 0
+    sealed: uint256 = 0
+    for node_signer: uint256 in signers:
+        kfrag: bytes32 = extract32(shares, unsafe_add(at, 40))
+        u1_x: bytes32 = extract32(shares, unsafe_add(at, 73))
+        before: uint256 = 0
+        for j: uint256 in range(MAX_SHARES):
+            if before == at:
+                break
             assert (
-                nodes[j] != nodes[i]
-                and operators[j] != operators[i]
-                and extract32(shares, j * SHARE + 40) != kfrag
-                and extract32(shares, j * SHARE + 73) != u1_x
+                extract32(shares, unsafe_add(before, 40)) != kfrag and extract32(shares, unsafe_add(before, 73)) != u1_x
             ), "grants: slots are not distinct"
-        digest: bytes32 = sha256(concat(slice(shares, i * SHARE + 40, 65), precursor, tail))
-        assert parts.signer == signatures._recover(
-            digest,
-            extract32(sealed_shares, i * SEALED, output_type=uint256),
-            extract32(sealed_shares, i * SEALED + 32, output_type=uint256),
+            before = unsafe_add(before, SHARE)
+        assert signer == signatures._recover(
+            sha256(concat(slice(shares, unsafe_add(at, 40), 65), tail)),
+            extract32(sealed_shares, sealed, output_type=uint256),
+            extract32(sealed_shares, unsafe_add(sealed, 32), output_type=uint256),
         ), "grants: share is not signed by the listed signer"
-        assert extract32(sealed_shares, i * SEALED + 64, output_type=uint256) >> 216 > block.timestamp, "grants: order key has expired"
+        assert extract32(sealed_shares, unsafe_add(sealed, 64), output_type=uint256) >> 216 > block.timestamp, "grants: order key has expired"
         table = convert(
             concat(
                 table,
-                slice(shares, i * SHARE, 40),
-                convert(signers[i], bytes20),
-                slice(shares, i * SHARE + 40, 97),
+                slice(shares, at, 40),
+                convert(convert(node_signer, address), bytes20),
+                slice(shares, unsafe_add(at, 40), 97),
             ),
             Bytes[2550],
         )
+        at = unsafe_add(at, SHARE)
+        sealed = unsafe_add(sealed, SEALED)
     return table

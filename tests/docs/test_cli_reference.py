@@ -10,6 +10,7 @@ import click
 import pytest
 
 from asset_bridge.cli import main as frame
+from asset_bridge.cli.commands import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -19,7 +20,7 @@ def test_the_page_is_what_the_commands_say() -> None:
     assert done.returncode == 0, "docs/reference/cli.md is old: run python tools/cli_reference.py"
 
 
-@pytest.mark.parametrize("name", sorted(frame.COMMANDS))
+@pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_help_shows_examples(name: str) -> None:
     command = frame.main.get_command(click.Context(frame.main), name)
     assert command is not None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,49 +12,24 @@ from pathlib import Path
 import pytest
 
 from asset_bridge.nodes.devnet import Devnet
-from tests.support.shells import Done, Shell
+from tests.journeys.support.homes import CONSUMER, PROVIDER, ordered, published, resume_line, two_homes
+from tests.support.shells import Shell
 
 pytestmark = [pytest.mark.needs_anvil, pytest.mark.slow]
 LARGE_BYTES = 200_000_000
-PROVIDER, CONSUMER, RESTORED = "--home provider", "--home consumer", "--home restored"
+RESTORED = "--home restored"
 
 
 @pytest.fixture(scope="module")
 def shell(tmp_path_factory: pytest.TempPathFactory, anvil_path: Path) -> Iterator[Shell]:
     """A network and two funded homes."""
-    made = Shell(tmp_path_factory.mktemp("two-homes"), {"ASSET_BRIDGE_ANVIL": str(anvil_path)})
-    try:
-        up = made.run("asset-bridge devnet up")
-        (policy,) = re.findall(r"^policy +(\S+)", up.out, re.MULTILINE)
-        made.words["FILE"] = policy
-        for home in (PROVIDER, CONSUMER):
-            made.follow(made.run(f"asset-bridge init --network devnet/network.toml {home}"), begins="devnet fund")
+    with two_homes(tmp_path_factory.mktemp("two-homes"), anvil_path) as made:
         yield made
-    finally:
-        made.run("asset-bridge devnet reset --yes")
-
-
-def resume_line(done: Done) -> str:
-    """The command that a stopped one names."""
-    found = re.findall(r"resume with: (asset-bridge .*)$", done.err, re.MULTILINE)
-    assert len(found) == 1, done.err
-    return str(found[0])
 
 
 def leftovers(folder: Path) -> list[str]:
     """Half-written things that a user could find."""
     return [str(path) for path in folder.rglob("*") if ".partial" in path.name]
-
-
-def ordered(shell: Shell, asset: str, home: str) -> str:
-    """Request `asset`; the provider in `home` approves and the consumer pays. The order's short id."""
-    (shell.folder / "application.json").unlink(missing_ok=True)
-    shell.run(f"asset-bridge request {asset} --example {CONSUMER} > application.json")
-    requested = shell.run(f"asset-bridge request {asset} --application application.json --json {CONSUMER}")
-    order = str(json.loads(requested.out)["order_id"])[:14]
-    shell.run(f"asset-bridge approve {order} --policy FILE --yes {home}")
-    shell.run(f"asset-bridge pay {order} --yes {CONSUMER}")
-    return order
 
 
 def digest(path: Path) -> str:
@@ -64,9 +38,7 @@ def digest(path: Path) -> str:
 
 def test_agreed_refund_between_two_homes(shell: Shell) -> None:
     (shell.folder / "small.csv").write_text("a,b\n1,2\n")
-    published = shell.run(f"asset-bridge publish small.csv --title Table --price 0.5 --yes --json {PROVIDER}")
-    asset = str(json.loads(published.out)["asset_id"])[:14]
-    order = ordered(shell, asset, PROVIDER)
+    order = ordered(shell, published(shell, "small.csv --title Table --price 0.5"))
     early = shell.run(f"asset-bridge refund {order} {CONSUMER}", expect=2)
     assert "trade.too-early" in early.err
     assert "trade.state" in shell.run(f"asset-bridge claim {order} {PROVIDER}", expect=2).err
@@ -111,8 +83,8 @@ def test_stopped_uploads_and_downloads_resume_and_lost_homes_come_back(shell: Sh
     assert not list((folder / "provider" / "work").iterdir())  # half a sealing is nothing
     stopped = shell.interrupt(line, "upload: 4")
     assert resume_line(stopped).startswith("asset-bridge publish --resume")
-    published = shell.run(resume_line(stopped) + " --json")
-    asset = str(json.loads(published.out)["asset_id"])[:14]
+    listed = shell.run(resume_line(stopped) + " --json")
+    asset = str(json.loads(listed.out)["asset_id"])[:14]
     assert not list((folder / "provider" / "work").iterdir())
     assert leftovers(folder) == []
 

@@ -1,9 +1,9 @@
-"""What every block store promises (ipfs/store.py), on the in-memory twin and on the embedded store."""
+"""What every block store promises (ipfs/store.py), on the in-memory twin, on the embedded store and on a real kubo."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from asset_bridge.ipfs.store import BlockStore, put_document
 from asset_bridge.ipld.cid import EMPTY_FILE, Cid, raw_cid
 from asset_bridge.ipld.unixfs import LEAF_BYTES, FileDag, file_dag
 from tests.support.depth import depth
+from tests.support.kubo import store_of
 
 MAKERS: dict[str, Callable[[Path], BlockStore]] = {
     "memory": lambda _folder: InMemoryStore(),
@@ -22,9 +23,15 @@ MAKERS: dict[str, Callable[[Path], BlockStore]] = {
 }
 
 
-@pytest.fixture(params=MAKERS)
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> BlockStore:
-    return MAKERS[request.param](tmp_path)
+@pytest.fixture(params=[*MAKERS, pytest.param("kubo", marks=pytest.mark.needs_kubo)])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BlockStore]:
+    if request.param == "kubo":
+        with store_of(request.getfixturevalue("kubo_trio")[0], tmp_path) as kubo:
+            yield kubo
+        return
+    made = MAKERS[request.param](tmp_path)
+    yield made
+    made.close()
 
 
 def content(length: int, seed: int = 1) -> bytes:

@@ -206,14 +206,14 @@ def test_an_approval_by_a_stranger_or_with_forged_parts_is_refused(scene: Scene)
     forged = replace(first, receiver_signature=scene.recorder.sign_digest(keccak(b"x")))
     late = scene.slot(order, scene.tees[0], good.precursor, expires_at=scene.consumer.reader.block().timestamp)
     for slots, reason in (
-        ((forged, second, third), "share-is-not-signed-by-the-listed-signer"),
-        ((late, second, third), "order-key-has-expired"),
-        ((first, first, third), "slots-are-not-distinct"),
-        ((first,), "threshold-is-out-of-range"),
+        ((forged, second, third), "grants.share-is-not-signed-by-the-listed-signer"),
+        ((late, second, third), "grants.order-key-has-expired"),
+        ((first, first, third), "registry.operators-are-not-distinct"),
+        ((first,), "grants.threshold-is-out-of-range"),
     ):
         with pytest.raises(BridgeError) as error:
             scene.provider.approve(order.order_id, replace(good, slots=slots))
-        assert refused(f"chain.grants.{reason}", error)
+        assert refused(f"chain.{reason}", error)
     assert scene.consumer.reader.order(order.order_id).state == OrderState.REQUESTED
 
 

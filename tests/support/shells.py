@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = f"{ROOT / 'src'}:{ROOT / 'packages' / 'asset-bridge-simulator' / 'src'}"
 LIMIT_SECONDS = 240
+PROGRESS_SECONDS = 120
 
 
 @dataclass(frozen=True)
@@ -98,16 +100,22 @@ class Shell:
         assert line.startswith(f"asset-bridge {begins}"), f"after {done.line!r} comes {line!r}, not {begins!r}"
         return self.run(line)
 
-    def interrupt(self, line: str, said: str, *, wait_seconds: float = 120.0) -> Done:
+    def interrupt(self, line: str, said: str) -> Done:
         """Start a line, press Ctrl-C as soon as its progress says `said`, and wait for its end with 130."""
+        return self.meanwhile(line, said, lambda process: process.send_signal(signal.SIGINT), expect=130)
+
+    def meanwhile(
+        self, line: str, said: str, act: Callable[[subprocess.Popen[str]], object], *, expect: int = 0
+    ) -> Done:
+        """Start a line, do something as soon as its progress says `said`, and wait for its end."""
         process = self.start(line)
         assert process.stderr is not None
-        told, ends_at = "", time.monotonic() + wait_seconds
+        told, ends_at = "", time.monotonic() + PROGRESS_SECONDS
         while said not in told:
             read = process.stderr.readline()
             told += read
             assert read, f"{line!r} never said {said!r}:\n{told}"
             assert time.monotonic() < ends_at, f"{line!r} has not said {said!r} yet:\n{told}"
-        process.send_signal(signal.SIGINT)
-        done = self.end(process, line, expect=130)
+        act(process)
+        done = self.end(process, line, expect=expect)
         return Done(done.line, done.status, done.out, told + done.err)

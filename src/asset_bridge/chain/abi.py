@@ -15,12 +15,12 @@ from typing import Any
 
 from eth_abi.abi import decode, encode
 from eth_abi.exceptions import DecodingError, EncodingError
-from eth_hash.auto import keccak
 
 from asset_bridge.chain.interface import EVENTS, FUNCTIONS, STRUCTS
 from asset_bridge.chain.keys import address_bytes, checksum_address
 from asset_bridge.chain.packing import OfferArgs, malformed
 from asset_bridge.chain.records import BlockRef
+from asset_bridge.keys.keccak import keccak
 
 
 @dataclass(frozen=True, slots=True)

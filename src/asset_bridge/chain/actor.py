@@ -11,8 +11,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 
-from eth_hash.auto import keccak
-
 from asset_bridge.chain import ids, packing
 from asset_bridge.chain.disputes import Disputes
 from asset_bridge.chain.fold import OrderFacts
@@ -40,6 +38,7 @@ from asset_bridge.chain.records import (
     Vendor,
 )
 from asset_bridge.errors import InputError
+from asset_bridge.keys.keccak import keccak
 
 AGREEMENT_SECONDS = 30 * 86_400  # how long a signed agreement to a refund or a new generation may be used
 
@@ -106,10 +105,11 @@ class Actor(Disputes):
             (offer.price_wei, offer.token, offer.terms_digest, packing.pack_periods(offer.periods)),
             listing.supersedes,
             packing.pack_storage(listing.receipt),
-            listing.on_chain_body,
-            b"",
         )
-        sent = self._transact("publish", "AssetLedger", "list_asset", args)
+        if listing.on_chain_body:
+            sent = self._transact("publish", "AssetLedger", "list_with_body", (*args, listing.on_chain_body, b""))
+        else:
+            sent = self._transact("publish", "AssetLedger", "list_asset", (*args, b""))
         return self._reader.asset_id_of(self.address, listing), sent
 
     def set_offer(self, asset_id: bytes, offer: Offer) -> Sent:
@@ -197,7 +197,21 @@ class Actor(Disputes):
 
     def record_delivery(self, order_id: bytes, fetch: FetchSignature, receipts: Iterable[DeliveryReceipt]) -> Sent:
         """Record t receipts of one generation; this account is credited the recorder's fee."""
-        facts, given = self._reader.facts(order_id), sorted(receipts, key=lambda r: r.slot)
+        facts = self._reader.facts(order_id)
+        args = (order_id, facts.terms, facts.card, *self._delivery(facts, fetch, receipts))
+        return self._transact("record_delivery", "Exchange", "record_delivery", args)
+
+    def accept_receipts(self, order_id: bytes, fetch: FetchSignature, receipts: Iterable[DeliveryReceipt]) -> Sent:
+        """`record_delivery` and `accept_delivery` in one call, by the consumer: about 40,000 gas less than both."""
+        facts = self._reader.facts(order_id)
+        args = (order_id, facts.terms, *self._card_parts(facts), *self._delivery(facts, fetch, receipts), b"")
+        return self._transact("accept", "Exchange", "accept_receipts", args)
+
+    def _delivery(
+        self, facts: OrderFacts, fetch: FetchSignature, receipts: Iterable[DeliveryReceipt]
+    ) -> tuple[object, ...]:
+        """The arguments from table to recorder; this account is the recorder."""
+        given = sorted(receipts, key=lambda r: r.slot)
         if facts.delivery:
             raise refused("exchange: wrong state")  # the contract could not even take the longer preimage
         table = facts.table_of(fetch.generation)
@@ -212,10 +226,7 @@ class Actor(Disputes):
             packed += head + to_compact(r.signature)
         if table is None:
             raise _do_not_count_together()
-        args = (
-            order_id,
-            facts.terms,
-            facts.card,
+        return (
             table.pack(),
             ZERO32 if table is facts.table else facts.table_hash,
             facts.progress,
@@ -224,7 +235,6 @@ class Actor(Disputes):
             old_rows,
             address_account(self.address),
         )
-        return self._transact("record_delivery", "Exchange", "record_delivery", args)
 
     # ── Exchange: after delivery ──
     def accept_delivery(self, order_id: bytes) -> Sent:
@@ -237,12 +247,15 @@ class Actor(Disputes):
 
     def _settle(self, verb: str, order_id: bytes) -> Sent:
         facts = self._reader.facts(order_id)
+        args = (order_id, facts.terms, *self._card_parts(facts), facts.table_hash, facts.progress, ZERO32, b"")
+        return self._transact(verb, "Exchange", "settle", args)
+
+    def _card_parts(self, facts: OrderFacts) -> tuple[bytes, bytes]:
+        """Key commitment and credits: the preimages of the card."""
         listing = self._reader.asset(facts.terms.asset_id).listing
         parts, receipt = packing.key_parts(listing), listing.receipt
         commitment = packing.key_commitment(parts.points, listing.pk_a, parts.signer)
-        credits = packing.pack_credits(receipt.light_node_id, receipt.storage_node_ids)
-        args = (order_id, facts.terms, commitment, credits, facts.table_hash, facts.progress, ZERO32, b"")
-        return self._transact(verb, "Exchange", "settle", args)
+        return commitment, packing.pack_credits(receipt.light_node_id, receipt.storage_node_ids)
 
     def agree_refund_signature(self, order_id: bytes) -> bytes:
         """This account's half of an agreement to refund; valid for 30 days."""

@@ -13,8 +13,6 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from eth_hash.auto import keccak
-
 from asset_bridge.chain.abi import Event, decode_answer, decode_log, encode_call
 from asset_bridge.chain.endpoint import Endpoint, Reverted
 from asset_bridge.chain.endpoints import Endpoints, EndpointState
@@ -24,6 +22,7 @@ from asset_bridge.chain.network import CONTRACTS, Deployment
 from asset_bridge.chain.reader import Call, Reader
 from asset_bridge.chain.records import At, BlockRef
 from asset_bridge.errors import BridgeError, InputError, TamperedError, UnavailableError
+from asset_bridge.keys.keccak import keccak
 
 BATCH_CALLS = 50
 READ_CONTRACTS = CONTRACTS

@@ -19,7 +19,6 @@ from typing import Any
 
 import rlp  # type: ignore[import-untyped]
 from eth_abi.abi import encode
-from eth_hash.auto import keccak
 
 from asset_bridge.chain.abi import encode_call
 from asset_bridge.chain.config import DeployConfig
@@ -32,6 +31,7 @@ from asset_bridge.chain.packing import pack_periods
 from asset_bridge.chain.records import Sent
 from asset_bridge.chain.sender import Sender
 from asset_bridge.errors import RefusedError, UnavailableError
+from asset_bridge.keys.keccak import keccak
 
 
 @dataclass(frozen=True, slots=True)

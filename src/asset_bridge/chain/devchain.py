@@ -12,7 +12,6 @@ import json
 import os
 import shutil
 import socket
-import sys
 import time
 from pathlib import Path
 
@@ -34,21 +33,6 @@ _PUBLIC_KEYS = (
     "59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d",
     "5de4111afa1a4b94908f83103eb1f1706367c2e68ca870fc3fb9a804cdab365a",
 )
-
-# The guard: runs anvil, passes signals on, and ends it when the pipe (argument 1) closes. No import of ours: it starts in 20 ms.
-_GUARD = """
-import os, signal, subprocess, sys, threading
-child = subprocess.Popen(sys.argv[2:])
-for number in (signal.SIGTERM, signal.SIGINT):
-    signal.signal(number, lambda *_: child.send_signal(signal.SIGTERM))
-def watch():
-    try:
-        while os.read(int(sys.argv[1]), 1): pass
-    finally:
-        child.terminate()
-threading.Thread(target=watch, daemon=True).start()
-sys.exit(child.wait())
-"""
 
 
 def find_anvil() -> Path:
@@ -187,7 +171,7 @@ class DevChain:
         read: int | None = None
         if not self._detached:
             read, self._pipe = os.pipe()
-            argv = [sys.executable, "-I", "-S", "-c", _GUARD, str(read), *argv]
+            argv = processes.guarded(read, argv)
         processes.start("anvil", argv, log=self.log, record=self.record, while_open=read)
         if read is not None:
             os.close(read)

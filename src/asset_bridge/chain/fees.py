@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import rlp  # type: ignore[import-untyped]
-from eth_hash.auto import keccak
 
 from asset_bridge.chain.keys import AccountKey, address_bytes
+from asset_bridge.keys.keccak import keccak
 
 GWEI = 10**9
 MAX_TIP_WEI = 50 * GWEI  # ten times what a busy day asked for; an endpoint that suggests more is not followed

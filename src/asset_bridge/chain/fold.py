@@ -167,7 +167,7 @@ def _apply(exchange: Domain, facts: OrderFacts, event: Event) -> None:
     elif event.name == "Denied":
         facts.reply = (args["reply"], args["reply_length"])
     elif event.name == "Paid":
-        facts.paid_at, facts.accepted = at, _accepted(facts, args["accepts"])
+        facts.paid_at, facts.accepted = at, _accepted(facts, args["accepted"])
     elif event.name == "Resealed":
         _resealed(facts, args["slot"], args["row"], args["sealed_share"])
     elif event.name == "Regenerated":
@@ -176,7 +176,7 @@ def _apply(exchange: Domain, facts: OrderFacts, event: Event) -> None:
         facts.past_tables += [facts.table] if facts.paid_at else []
         facts.table = Table.parse(args["table"])
         facts.sealed = unpack_slots(facts.table, args["sealed_shares"])
-        facts.accepted = _accepted(facts, args["accepts"])
+        facts.accepted = _accepted(facts, _bitmap(args["accepts"]))
     elif event.name == "Delivered":
         _delivered(exchange, facts, args)
         facts.delivered_at = at
@@ -188,13 +188,16 @@ def _apply(exchange: Domain, facts: OrderFacts, event: Event) -> None:
         facts.challenged, facts.answer_by = True, args["answer_by"]
 
 
-def _accepted(facts: OrderFacts, accepts: bytes) -> dict[int, bytes]:
-    if facts.table is None or len(accepts) % packing.ACCEPT_BYTES:
+def _bitmap(accepts: bytes) -> int:
+    if len(accepts) % packing.ACCEPT_BYTES:
         raise malformed("the accepts of an order")
-    slots = [accepts[i] for i in range(0, len(accepts), packing.ACCEPT_BYTES)]
-    if any(slot >= len(facts.table.rows) for slot in slots):
+    return sum(1 << slot for slot in {accepts[i] for i in range(0, len(accepts), packing.ACCEPT_BYTES)})
+
+
+def _accepted(facts: OrderFacts, bitmap: int) -> dict[int, bytes]:
+    if facts.table is None or bitmap >> len(facts.table.rows):
         raise malformed("the accepts of an order")
-    return {slot: facts.table.rows[slot].node_id for slot in slots}
+    return {slot: row.node_id for slot, row in enumerate(facts.table.rows) if bitmap >> slot & 1}
 
 
 def unpack_slots(table: Table, sealed_shares: bytes) -> tuple[ApprovedSlot, ...]:

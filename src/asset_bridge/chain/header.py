@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import rlp  # type: ignore[import-untyped]
-from eth_hash.auto import keccak
 
 from asset_bridge.chain.endpoint import Endpoint
 from asset_bridge.chain.records import BlockRef
+from asset_bridge.keys.keccak import keccak
 
 ETHEREUM_HEADERS = frozenset({1, 11155111, 17000, 560048, 31337, 1337})
 # (field, byte length or None for a quantity); the second group was added fork by fork and may be absent from the end

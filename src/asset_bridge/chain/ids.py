@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from eth_abi.abi import encode
-from eth_hash.auto import keccak
 
 from asset_bridge.chain.records import Listing, RequestTerms
+from asset_bridge.keys.keccak import keccak
 
 ASSET_LABEL = "asset-bridge/asset/1"
 ORDER_LABEL = "asset-bridge/order/1"

@@ -11,9 +11,10 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from coincurve import PrivateKey
-from eth_hash.auto import keccak
 
 from asset_bridge.errors import InputError
+from asset_bridge.keys.address import checksum
+from asset_bridge.keys.keccak import keccak
 
 SECRET_BYTES = 32
 
@@ -26,9 +27,7 @@ def checksum_address(raw: bytes) -> str:
     """
     if len(raw) != 20:
         raise InputError("chain.address", f"An address has 20 bytes, not {len(raw)}.")
-    plain = raw.hex()
-    digest = keccak(plain.encode()).hex()
-    return "0x" + "".join(c.upper() if int(d, 16) >= 8 else c for c, d in zip(plain, digest, strict=False))
+    return checksum(raw)
 
 
 def address_bytes(address: str) -> bytes:

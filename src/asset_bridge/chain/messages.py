@@ -8,15 +8,15 @@ Does not promise: that a contract account (ERC-1271) would accept a signature; o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from coincurve import PublicKey
-from eth_hash.auto import keccak
 
 from asset_bridge.chain.keys import address_bytes, checksum_address
 from asset_bridge.chain.records import AcceptSignature, DeliveryReceipt, DestroyedReceipt, StorageReceipt
 from asset_bridge.errors import DefectError, TamperedError
+from asset_bridge.keys.keccak import keccak
 
 GROUP_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 _DOMAIN_TYPE = "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
@@ -78,29 +78,64 @@ class Domain:
 
 def struct_hash(message: str, values: Sequence[object]) -> bytes:
     """EIP-712 hashStruct of one of TYPES."""
-    text = TYPES[message]
-    kinds = [item.split(" ")[0] for item in text.split("(", 1)[1][:-1].split(",")]
-    return keccak(keccak(text.encode()) + b"".join(_word(k, v) for k, v in zip(kinds, values, strict=True)))
+    own_hash, writers = _PARSED[message]
+    return keccak(own_hash + b"".join([write(value) for write, value in zip(writers, values, strict=True)]))
 
 
 def _address_word(address: str) -> bytes:
     return bytes(12) + address_bytes(address)
 
 
-def _word(kind: str, value: object) -> bytes:
-    if kind == "bytes32" and isinstance(value, bytes) and len(value) == 32:
+def _bytes32_word(value: object) -> bytes:
+    if isinstance(value, bytes) and len(value) == 32:
         return value
-    if kind == "address" and isinstance(value, str):
-        return _address_word(value)
-    if kind == "bytes" and isinstance(value, bytes):
-        return keccak(value)
-    if kind == "bytes32[]" and isinstance(value, tuple) and all(isinstance(v, bytes) and len(v) == 32 for v in value):
-        return keccak(b"".join(value))
-    if kind.startswith("uint") and isinstance(value, int) and 0 <= value < 1 << int(kind[4:]):
-        return value.to_bytes(32, "big")
-    raise DefectError(
+    raise _does_not_fit("bytes32")
+
+
+def _integer_word(bits: int) -> Callable[[object], bytes]:
+    bound = 1 << bits
+
+    def word(value: object) -> bytes:
+        if isinstance(value, int) and 0 <= value < bound:
+            return value.to_bytes(32, "big")
+        raise _does_not_fit(f"uint{bits}")
+
+    return word
+
+
+def _other_word(kind: str) -> Callable[[object], bytes]:
+    def word(value: object) -> bytes:
+        if kind == "address" and isinstance(value, str):
+            return _address_word(value)
+        if kind == "bytes" and isinstance(value, bytes):
+            return keccak(value)
+        if kind == "bytes32[]" and isinstance(value, tuple):
+            return keccak(b"".join([_bytes32_word(item) for item in value]))
+        raise _does_not_fit(kind)
+
+    return word
+
+
+def _does_not_fit(kind: str) -> DefectError:
+    return DefectError(
         "chain.message-field", f"A field of kind {kind} has a value that does not fit it.", actor="nobody"
     )
+
+
+def _writer(kind: str) -> Callable[[object], bytes]:
+    """What writes a field of this kind as a word of 32 bytes."""
+    if kind == "bytes32":
+        return _bytes32_word
+    return _integer_word(int(kind[4:])) if kind.startswith("uint") else _other_word(kind)
+
+
+_PARSED = {  # of each type: its own hash, and what writes its fields
+    name: (
+        keccak(text.encode()),
+        tuple(_writer(item.split(" ")[0]) for item in text.split("(", 1)[1][:-1].split(",")),
+    )
+    for name, text in TYPES.items()
+}
 
 
 # ── digests of the nodes' and the fetch signer's messages ──
@@ -202,6 +237,18 @@ def recover(digest: bytes, signature: bytes) -> str:
     Raises:
         TamperedError(chain.signature): wrong length, v or s, or no key gives this signature.
     """
+    return checksum_address(_recover(digest, signature))
+
+
+def is_signed_by(address: str, digest: bytes, signature: bytes) -> bool:
+    """Whether the account `address` made this canonical 65-byte signature over `digest`; False for an unusable one too."""
+    try:
+        return _recover(digest, signature) == bytes.fromhex(address[2:])
+    except (TamperedError, ValueError):
+        return False
+
+
+def _recover(digest: bytes, signature: bytes) -> bytes:
     if len(signature) != 65:
         raise _bad_signature(f"it has {len(signature)} bytes instead of 65")
     if signature[64] not in (27, 28):
@@ -212,7 +259,7 @@ def recover(digest: bytes, signature: bytes) -> str:
         key = PublicKey.from_signature_and_message(signature[:64] + bytes([signature[64] - 27]), digest, hasher=None)
     except (ValueError, Exception) as error:
         raise _bad_signature("it belongs to no key") from error
-    return checksum_address(keccak(key.format(compressed=False)[1:])[12:])
+    return keccak(key.format(compressed=False)[1:])[12:]
 
 
 def to_compact(signature: bytes) -> bytes:

@@ -6,17 +6,18 @@ Source: spec/contracts.md §3 and §4, byte by byte. Pure. Used by the reader (t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from coincurve import PublicKey
 from eth_abi.abi import encode
-from eth_hash.auto import keccak
 
 from asset_bridge.chain.keys import address_bytes, checksum_address
 from asset_bridge.chain.messages import from_compact, to_compact
 from asset_bridge.chain.records import ZERO32, Listing, NodeEpoch, Offer, Periods, StorageReceipt, Vendor
 from asset_bridge.errors import TamperedError
+from asset_bridge.keys.keccak import keccak
 
 ROW_BYTES = 157
 TABLE_HEAD_BYTES = 38
@@ -312,6 +313,16 @@ def basis(terms: TermsArgs, card_digest: bytes) -> bytes:
 def core(basis_digest: bytes, table_hash: bytes, progress_hash: bytes) -> bytes:
     """What an order's word commits to besides its status: 192 bits, the low 64 are zero."""
     return keccak(basis_digest + table_hash + progress_hash)[:24] + bytes(8)
+
+
+def pack_epochs(epochs: Sequence[int]) -> int:
+    """Epoch numbers in one word, 16 bits each, the first one lowest."""
+    return sum(epoch << 16 * i for i, epoch in enumerate(epochs))
+
+
+def unpack_epochs(packed: int, count: int) -> list[int]:
+    """The inverse of `pack_epochs`, for `count` epochs."""
+    return [packed >> 16 * i & 0xFFFF for i in range(count)]
 
 
 def binding(provider: str, offer_digest: bytes) -> bytes:

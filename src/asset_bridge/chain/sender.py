@@ -14,8 +14,6 @@ from collections.abc import Callable
 from functools import partial
 from operator import methodcaller
 
-from eth_hash.auto import keccak
-
 from asset_bridge.chain.endpoint import Endpoint, NodeRefusal, Reverted
 from asset_bridge.chain.endpoints import Endpoints
 from asset_bridge.chain.fees import Bid, bumped, first_bid, sign_transaction, with_slack
@@ -24,6 +22,7 @@ from asset_bridge.chain.keys import AccountKey, address_bytes
 from asset_bridge.chain.reasons import reason_of, refused
 from asset_bridge.chain.records import BlockRef, Sent
 from asset_bridge.errors import BridgeError, InputError, RefusedError, UnavailableError
+from asset_bridge.keys.keccak import keccak
 
 BUMP_AFTER_SECONDS = 45.0  # three to four blocks of Ethereum
 POLL_SECONDS = 0.25

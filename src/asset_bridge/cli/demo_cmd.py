@@ -35,9 +35,10 @@ from asset_bridge.vault.files import walk
 )
 @click.option("--folder", type=click.Path(path_type=Path), help="A new folder for everything [./demo-TIME].")
 @click.option("--keep", is_flag=True, help="Keep network and homes too; `devnet up --folder` starts it again.")
+@click.option("--kubo", is_flag=True, help="Storage nodes keep their blocks in kubo; built once where it is missing.")
 @click.option("--measure", is_flag=True, envvar="ASSET_BRIDGE_MEASURE", help="Print the peak memory of every process.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end; the story goes to stderr.")
-def demo(*, data: Path | None, folder: Path | None, keep: bool, measure: bool, as_json: bool) -> None:
+def demo(*, data: Path | None, folder: Path | None, keep: bool, kubo: bool, measure: bool, as_json: bool) -> None:
     """Run a whole trade on this machine, and show that nobody else can read the data.
 
     Starts a development chain, three storage nodes, a light node and five TEE nodes (simulated attestation; two of them
@@ -49,7 +50,7 @@ def demo(*, data: Path | None, folder: Path | None, keep: bool, measure: bool, a
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _stop)
     try:
-        summary = _run(place, data, Show(as_json), keep=keep, measure=measure)
+        summary = _run(place, data, Show(as_json), keep=keep, kubo=kubo, measure=measure)
     except KeyboardInterrupt:
         raise StoppedError(
             "demo.stopped", "stopped; nothing of the demonstration runs any more", hint=f"its logs are in {place}/logs"
@@ -63,7 +64,7 @@ def _stop(_number: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def _run(place: Path, data: Path | None, show: Show, *, keep: bool, measure: bool) -> dict[str, object]:
+def _run(place: Path, data: Path | None, show: Show, *, keep: bool, kubo: bool, measure: bool) -> dict[str, object]:
     timeline = Timeline(time.time())
     original = data if data is not None else place / "data"
 
@@ -75,7 +76,7 @@ def _run(place: Path, data: Path | None, show: Show, *, keep: bool, measure: boo
     with ExitStack() as stack:
         net, pipe, preparation = stack.enter_context(prepared(place, show, make_data, keep=keep))
         with show.step("A network on this machine: chain, contracts, storage nodes, light node, TEE nodes"):
-            network = net.up(impostors=True)
+            network = net.up(impostors=True, kubo=kubo)
             show.line("the TEE nodes' attestation is SIMULATED: real messages and checks, no hardware behind them")
         with show.step("Data, and a home each for provider and consumer"):
             show.line(preparation.finish())

@@ -35,17 +35,20 @@ def devnet() -> None:
     """
 
 
-@devnet.command("up", epilog=examples("asset-bridge devnet up --folder try-out"))
+@devnet.command(
+    "up", epilog=examples("asset-bridge devnet up --folder try-out", "asset-bridge devnet up --folder real-ipfs --kubo")
+)
 @folder_option
 @click.option("--with-impostors", is_flag=True, help="Two more TEE nodes that every provider must refuse.")
+@click.option("--kubo", is_flag=True, help="Storage nodes keep their blocks in kubo; built once where it is missing.")
 @common
-def up(app: App, *, folder: Path, with_impostors: bool) -> None:
+def up(app: App, *, folder: Path, with_impostors: bool, kubo: bool) -> None:
     """Start the network, or whatever of it does not run. TEE nodes begin with new keys: reseal what they held."""
     require_simulator()
     net = Devnet(folder, report=app.note)
     fresh = not net.network_file.exists()
     try:
-        network = net.up(impostors=with_impostors)
+        network = net.up(impostors=with_impostors, kubo=kubo)
     except (BridgeError, KeyboardInterrupt):
         net.down()
         raise

@@ -16,44 +16,9 @@ from collections.abc import Sequence
 import click
 
 from asset_bridge import __version__, settings
+from asset_bridge.cli.commands import COMMANDS
 from asset_bridge.cli.output import print_error
 from asset_bridge.errors import BridgeError, DefectError, StoppedError, UnavailableError
-
-# name → module in asset_bridge.cli, attribute. Modules are imported when used, so that --help stays fast.
-COMMANDS: dict[str, tuple[str, str]] = {
-    "init": ("init_cmd", "init"),
-    "backup": ("backup_cmd", "backup"),
-    "restore": ("backup_cmd", "restore"),
-    "account": ("account_cmd", "account"),
-    "balance": ("account_cmd", "balance"),
-    "publish": ("publish_cmd", "publish"),
-    "assets": ("assets_cmd", "assets"),
-    "catalog": ("catalog_cmd", "catalog"),
-    "request": ("request_cmd", "request"),
-    "inbox": ("inbox_cmd", "inbox"),
-    "approve": ("approve_cmd", "approve"),
-    "deny": ("approve_cmd", "deny"),
-    "cancel": ("cancel_cmd", "cancel"),
-    "pay": ("pay_cmd", "pay"),
-    "fetch": ("fetch_cmd", "fetch"),
-    "open": ("open_cmd", "open_"),
-    "accept": ("settle_cmd", "accept"),
-    "refund": ("settle_cmd", "refund"),
-    "claim": ("settle_cmd", "claim"),
-    "challenge": ("challenge_cmd", "challenge"),
-    "status": ("status_cmd", "status"),
-    "revoke": ("revoke_cmd", "revoke"),
-    "reseal": ("revoke_cmd", "reseal"),
-    "retire": ("revoke_cmd", "retire"),
-    "agent": ("agent_cmd", "agent"),
-    "evidence": ("evidence_cmd", "evidence"),
-    "policy": ("policy_cmd", "policy"),
-    "node": ("node_cmd", "node"),
-    "devnet": ("devnet_cmd", "devnet"),
-    "deploy": ("deploy_cmd", "deploy"),
-    "demo": ("demo_cmd", "demo"),
-    "doctor": ("doctor_cmd", "doctor"),
-}
 
 GROUPS = (
     ("Start", ("init", "backup", "restore", "account", "balance", "doctor")),
@@ -73,16 +38,15 @@ class CommandGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module, attribute = COMMANDS[cmd_name]
-        command = getattr(importlib.import_module(f"asset_bridge.cli.{module}"), attribute)
+        entry = COMMANDS[cmd_name]
+        command = getattr(importlib.import_module(f"asset_bridge.cli.{entry.module}"), entry.attribute)
         assert isinstance(command, click.Command)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for title, names in GROUPS:
-            rows = [(name, self.get_command(ctx, name)) for name in names]
             with formatter.section(title):
-                formatter.write_dl([(name, command.get_short_help_str(200)) for name, command in rows if command])
+                formatter.write_dl([(name, COMMANDS[name].summary) for name in names])
 
 
 @click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

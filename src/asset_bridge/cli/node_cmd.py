@@ -13,10 +13,13 @@ from asset_bridge.attestation.appraise import Accepted, Appraisal
 from asset_bridge.attestation.refusal import EXPLAINED
 from asset_bridge.chain.records import Node, NodeKind
 from asset_bridge.cli.app import App, common, examples
+from asset_bridge.cli.node_import import import_
 from asset_bridge.cli.output import amount, ask, jsonable, moment, remaining, short, table
-from asset_bridge.cli.session import consumer, cost_lines, pick, provider, wei_of, yes_option
+from asset_bridge.cli.session import consumer, cost_lines, pick, provider, size_of, wei_of, yes_option
+from asset_bridge.cli.storage_table import storage_lines
 from asset_bridge.client.examine import verdicts
 from asset_bridge.errors import BridgeError, RefusedError
+from asset_bridge.ipfs.kubo.program import obtain_kubo
 from asset_bridge.nodes.node_file import FILE_NAME, NodeFile
 from asset_bridge.nodes.run import renew_node, run_node
 
@@ -34,10 +37,14 @@ def node() -> None:
     """Run a light, storage or TEE node, and look at those of the network."""
 
 
+node.add_command(import_)
+
+
 @node.command(
     "start",
     epilog=examples(
         "asset-bridge node start storage --port 8081",
+        "asset-bridge node start storage --kubo --storage-max 500GB",
         "asset-bridge node start light --host 0.0.0.0 --port 8443 --tls-certificate cert.pem --tls-key key.pem \\",
         "    --public-url https://light.example:8443",
     ),
@@ -54,6 +61,20 @@ def node() -> None:
 @click.option("--attester", default=None, help="TEE nodes: tsm, nitro, azure-snp, tpm-simulated or simulated.")
 @click.option("--platform", type=click.Path(path_type=Path, exists=True), help="TEE nodes, simulated: platform folder.")
 @click.option("--measurement", default=None, help="TEE nodes, simulated: 32 bytes of hex.")
+@click.option("--kubo", is_flag=True, default=None, help="Storage nodes: keep blocks in a kubo that this node runs.")
+@click.option(
+    "--kubo-api", default=None, help="Storage nodes: the RPC of a kubo that runs already, as http://127.0.0.1:5001."
+)
+@click.option(
+    "--kubo-secret-file", type=click.Path(path_type=Path, exists=True), help="The bearer token for --kubo-api."
+)
+@click.option(
+    "--storage-max", default=None, help="Storage nodes with --kubo: the most to use, as 500GB [the whole disk]."
+)
+@click.option("--swarm-key", type=click.Path(path_type=Path, exists=True), help="With --kubo: a private network's key.")
+@click.option(
+    "--swarm-listen", multiple=True, help="With --kubo: multiaddress for other kubos, as /ip4/10.0.0.5/tcp/4001."
+)
 @common
 def start(
     app: App,
@@ -64,11 +85,16 @@ def start(
     tls_certificate: Path | None,
     tls_key: Path | None,
     platform: Path | None,
+    kubo_secret_file: Path | None,
+    storage_max: str | None,
+    swarm_key: Path | None,
+    swarm_listen: tuple[str, ...],
     **given: object,
 ) -> None:
     """Run a node in the foreground. The first start writes node.toml and registers the node with a stake; later starts read it.
 
-    The operator's account is the home's. Ctrl-C stops the node; a TEE node's keys end with it.
+    The operator's account is the home's. Ctrl-C stops the node; a TEE node's keys end with it. A storage node keeps its blocks in its
+    folder, or with --kubo in an IPFS node that starts and stops with it (docs/howto/storage-kubo.md).
     """
     where = (folder or app.home / "nodes" / kind).absolute()
     known = (where / FILE_NAME).exists()
@@ -77,15 +103,29 @@ def start(
         raise RefusedError(
             "cli.node-kind", f"{where} is the folder of a {file.kind} node", hint="name another --folder"
         )
+    if kind != "storage" and any((given["kubo"], given["kubo_api"], storage_max, swarm_key, swarm_listen)):
+        raise RefusedError("cli.node-kind", "only storage nodes keep blocks in kubo", hint="leave these options out")
     changes: dict[str, object] = {name: value for name, value in given.items() if value is not None}
-    for name, path in (("tls_certificate", tls_certificate), ("tls_key", tls_key), ("platform", platform)):
+    for name, path in (
+        ("tls_certificate", tls_certificate),
+        ("tls_key", tls_key),
+        ("platform", platform),
+        ("kubo_secret_file", kubo_secret_file),
+        ("swarm_key", swarm_key),
+    ):
         if path is not None:
             changes[name] = str(path.absolute())
     if stake is not None:
         changes["stake_wei"] = wei_of(stake)
+    if storage_max is not None:
+        changes["storage_max_bytes"] = size_of(storage_max)
+    if swarm_listen:
+        changes["swarm_listen"] = swarm_listen
     file = replace(file, **changes)  # type: ignore[arg-type]
     if changes or not known:
         file.save()
+    if file.kubo and not file.kubo_api:
+        obtain_kubo(app.note)
     app.note(f"{kind} node in {where}; stop it with Ctrl-C")
     run_node(file, app.passphrase)
 
@@ -140,12 +180,23 @@ def _reasons(found: Appraisal | None) -> list[str]:
     return [f"{EXPLAINED[code]} [{code.value}]" for code in found.codes] if found is not None else []
 
 
-@node.command("status", epilog=examples("asset-bridge node status 0x9a8b7c6d5e4f"))
+@node.command(
+    "status", epilog=examples("asset-bridge node status 0x9a8b7c6d5e4f", "asset-bridge node status storage --json")
+)
 @click.argument("node_id", metavar="NODE")
 @common
 def status(app: App, *, node_id: str) -> None:
-    """Show one node: what the registry says and what the node itself answers."""
+    """Show one node: what the registry says and what the node itself answers.
+
+    With `storage` for NODE: the network's storage nodes, the bodies of those that you operate, and, for operators of storage nodes, each
+    file's replicas and what the light nodes' last audits found.
+    """
     with consumer(app, acting=False) as session:
+        if node_id == "storage":
+            found = session.storage()
+            data = {"nodes": found.nodes, "audits": found.audits, "silent": found.silent}
+            app.result(data, storage_lines(found), next_command=app.command("node list storage"))
+            return
         one = _find(session.nodes(), node_id)
         lines = [
             f"node       0x{one.node_id.hex()}",

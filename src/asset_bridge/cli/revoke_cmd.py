@@ -22,6 +22,7 @@ from asset_bridge.cli.session import (
     provider,
     yes_option,
 )
+from asset_bridge.client import Provider
 from asset_bridge.errors import InputError, RefusedError
 from asset_bridge.trade.desk import short as desk_short
 
@@ -70,16 +71,22 @@ def reseal(app: App, *, order: str, policy: Path | None) -> None:
 @click.command(
     "retire",
     epilog=examples(
-        "asset-bridge retire 0x0a1b2c3d4e5f", "asset-bridge retire 0x0a1b2c3d4e5f --shred --certificate shredded.json"
+        "asset-bridge retire 0x0a1b2c3d4e5f",
+        "asset-bridge retire 0x0a1b2c3d4e5f --unpin",
+        "asset-bridge retire 0x0a1b2c3d4e5f --shred --certificate shredded.json",
     ),
 )
 @asset_argument
 @click.option("--shred", "destroy", is_flag=True, help="Then destroy its key for ever, also in backups.")
+@click.option("--unpin", is_flag=True, help="Then delete its ciphertext from the storage nodes, with receipts.")
 @click.option("--certificate", type=click.Path(path_type=Path, dir_okay=False), help="Where to write the certificate.")
 @yes_option
 @common
-def retire(app: App, *, asset: str, destroy: bool, certificate: Path | None, yes: bool) -> None:
+def retire(app: App, *, asset: str, destroy: bool, unpin: bool, certificate: Path | None, yes: bool) -> None:
     """Take no new requests for ASSET. Open orders go on, unless --shred ends them and makes the asset unreadable.
+
+    --unpin also deletes the ciphertext from the storage nodes, which sign receipts; refused while an order is paid or can be paid. Run it
+    again for nodes that were silent.
 
     --shred revokes every order, waits for the TEE nodes to say that their keys are gone, destroys the asset's key here and, after
     30 days, in every backup, deletes the ciphertext, and writes a signed certificate. Who opened the asset keeps it. Run it again to
@@ -95,9 +102,7 @@ def retire(app: App, *, asset: str, destroy: bool, certificate: Path | None, yes
         if not ask(question, yes=yes or app.as_json):
             raise RefusedError("cli.not-confirmed", "nothing was retired", hint="answer y, or give --yes")
         if not destroy:
-            sent = session.retire(asset_id)
-            lines = [f"asset      0x{asset_id.hex()} retired", *cost_lines(sent)]
-            app.result({"asset_id": asset_id, "sent": sent}, lines, next_command=app.command("assets"))
+            _retire(app, session, asset_id, unpin=unpin)
             return
         done = session.shred(asset_id)
         if certificate is not None:
@@ -105,6 +110,22 @@ def retire(app: App, *, asset: str, destroy: bool, certificate: Path | None, yes
         following = "assets" if done.complete else f"retire 0x{asset_id.hex()[:12]} --shred"
         data = {"certificate": done.certificate, "document": done.document.decode(), "sent": done.sent}
         app.result(data, [*shred_lines(done.certificate), *cost_lines(*done.sent)], next_command=app.command(following))
+
+
+def _retire(app: App, session: Provider, asset_id: bytes, *, unpin: bool) -> None:
+    again = unpin and session.chain.asset(asset_id).retired
+    sent = None if again else session.retire(asset_id)
+    lines = [f"asset      0x{asset_id.hex()} retired", *cost_lines(sent)]
+    data: dict[str, Any] = {"asset_id": asset_id, "sent": sent}
+    following = "assets"
+    if unpin:
+        receipts, silent = session.unpin(asset_id)
+        data |= {"unpinned": receipts, "silent_storage": silent}
+        lines.append(f"storage    deleted by {len(receipts)} nodes, silent {len(silent)}")
+        lines += [f"  receipt  {one['storage_node']} at {one['removed_at']}" for one in receipts]
+        lines += [f"  silent   {name}" for name in silent]
+        following = f"retire 0x{asset_id.hex()[:12]} --unpin" if silent else "assets"
+    app.result(data, lines, next_command=app.command(following))
 
 
 def shred_lines(said: dict[str, Any]) -> list[str]:

@@ -45,7 +45,7 @@ def resumable(app: App, command: Callable[[], str]) -> Iterator[None]:
     except KeyboardInterrupt:
         raise StoppedError("cli.stopped", "stopped", hint=f"resume with: {app.command(command())}") from None
     except (UnavailableError, TamperedError, StoppedError) as error:
-        hint = f"{error.hint}; resume with: " if error.hint else "resume with: "
+        hint = f"{error.hint.rstrip('.')}; resume with: " if error.hint else "resume with: "
         raise type(error)(error.code, error.message, hint=hint + app.command(command()), actor=error.actor) from None
 
 
@@ -129,6 +129,16 @@ def wei_of(text: str, decimals: int = 18) -> int:
         raise InputError("cli.amount", f"{text!r} is not an amount", hint="write it as 0.25")
     part = (found[2] or "").ljust(decimals, "0")
     return int(found[1] + part)
+
+
+def size_of(text: str) -> int:
+    """A number of bytes as people type it: 500GB, 1.5TB, 64MiB, or plain bytes."""
+    found = re.fullmatch(r"([0-9]{1,15})(?:\.([0-9]{1,3}))?\s*([kmgt]?)(i?)b?", text.strip().lower())
+    if not found or (found[4] and not found[3]):
+        raise InputError("cli.size", f"{text!r} is not a size", hint="write it as 500GB or 64MiB")
+    unit: int = (1024 if found[4] else 1000) ** (" kmgt".index(found[3]) if found[3] else 0)
+    part = found[2] or "0"
+    return int(found[1]) * unit + int(part) * unit // int(10 ** len(part))
 
 
 PERIOD_NAMES = ("approve", "pay", "deliver", "window", "answer", "access")

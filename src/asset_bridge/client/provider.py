@@ -27,6 +27,7 @@ from asset_bridge.trade import reseal as reseal_story
 from asset_bridge.trade import retire as retire_story
 from asset_bridge.trade import revoke as revoke_story
 from asset_bridge.trade import shred as shred_story
+from asset_bridge.trade import unpin_asset as unpin_story
 from asset_bridge.trade.check_approval import collect_accepts
 from asset_bridge.trade.desk import short
 from asset_bridge.trade.documents.description import Description
@@ -199,6 +200,15 @@ class Provider(Session):
     def retire(self, asset_id: bytes) -> Sent:
         """Take no new requests for an asset."""
         return retire_story.retire(self.desk, asset_id)
+
+    def unpin(self, asset_id: bytes) -> tuple[list[dict[str, Any]], list[str]]:
+        """Have a retired asset's ciphertext deleted from the storage nodes: verified receipts, and the names of those that were silent.
+
+        Raises:
+            InputError(trade.role | trade.not-retired): not this provider's asset, or still listed.
+            InputError(trade.busy): an approved order can still be paid, or a paid one still relies on it.
+        """
+        return unpin_story.unpin_asset(self.desk, asset_id, self._peers.unpin)
 
     def shred(self, asset_id: bytes) -> shred_story.Shredded:
         """Make an asset unreadable for ever; run again where the certificate still names somebody silent."""

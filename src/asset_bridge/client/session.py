@@ -21,6 +21,7 @@ from asset_bridge.chain.keys import AccountKey, address_bytes, checksum_address
 from asset_bridge.chain.records import ZERO_ADDRESS, AccountChange, Asset, Node, NodeKind, ProviderAccount, Sent
 from asset_bridge.client.peers import LightNodes, reachable, storage_sources, unpin_everywhere
 from asset_bridge.client.results import CatalogEntry, Changed, Claimed
+from asset_bridge.client.storage import Storage, storage_status
 from asset_bridge.errors import BridgeError, InputError
 from asset_bridge.ipfs.gateway import Gateway
 from asset_bridge.ipfs.multi import MultiSource
@@ -149,6 +150,10 @@ class Session:
     def ask_node(self, node: Node) -> dict[str, Any]:
         """What a node says of itself (GET /v1/info), at the URL that its operator signed; unverified."""
         return self._peers.info(node)
+
+    def storage(self) -> Storage:
+        """The network's storage: each storage node, the bodies of this account's own ones, and what the light nodes' audits found."""
+        return self._peers.storage_status(self.nodes(), self.address)
 
     def withdraw_node(self, node_id: bytes) -> Sent:
         """Take a node of this account out of the registry, and its stake back once nothing rests on it."""
@@ -342,6 +347,10 @@ class Peers:
     def info(self, node: Node) -> dict[str, Any]:
         """What a node says of itself."""
         return self._directory.peer(node).get("/v1/info")
+
+    def storage_status(self, nodes: list[Node], address: str) -> Storage:
+        """See Session.storage."""
+        return storage_status(nodes, address, self._directory.peer, self._lights)
 
     def unpin(self, root: bytes) -> tuple[list[UnpinReceipt], list[str]]:
         """Delete a body from the storage nodes of every light node."""

@@ -9,7 +9,7 @@ import sqlite3
 import threading
 from pathlib import Path
 
-from asset_bridge.ipld.cid import RAW, Cid
+from asset_bridge.ipld.cid import DAG_PB, RAW, Cid
 from asset_bridge.ipld.unixfs import FileDag
 
 _SCHEMA = """
@@ -75,6 +75,18 @@ class Catalogue:
         with self._lock:
             row = self._db.execute("SELECT block FROM interior WHERE digest = ?", (cid.digest,)).fetchone()
         return None if row is None else bytes(row[0])
+
+    def cids_of(self, root: Cid) -> list[Cid]:
+        """Every block of a body, once; nothing when it is not here."""
+        with self._lock:
+            rows = self._db.execute("SELECT id FROM bodies WHERE root = ?", (root.to_bytes(),)).fetchall()
+            leaves, interior = (
+                self._db.execute(f"SELECT DISTINCT digest FROM {table} WHERE body = ?", rows[0]).fetchall()  # noqa: S608
+                if rows
+                else []
+                for table in ("leaves", "interior")
+            )
+        return [Cid(RAW, digest) for (digest,) in leaves] + [Cid(DAG_PB, digest) for (digest,) in interior]
 
     def add(self, dag: FileDag) -> None:
         """Add a finished body."""

@@ -1,7 +1,7 @@
 """The embedded storage node's store: each body one file, beside it the list of its leaf digests; a SQLite index finds blocks by CID.
 
 Source: design §6, spec/node-http.md §7. Layout: `bodies/<root>/{body,index}`, `incoming/<root>/{meta,body,interior/,pending/}`,
-`blocks.sqlite` (derived from the index files at start; may be deleted), `lock`.
+`blocks.sqlite` (derived from the index files at start; may be deleted), `lock`; other DAGs in `dags/` (ipfs/dags.py).
 Promises: blocks are checked when they come and again each time they are read; `finish` fsyncs the body, its index and both folders before
 it returns; an import cut off at any point goes on, and what counts as here is decided by hashing what is on disk; one process a folder.
 Does not promise: that an unfinished import survives power loss whole (its lost blocks are asked for again).
@@ -20,11 +20,13 @@ from pathlib import Path
 
 from asset_bridge.errors import BridgeError, InputError, TamperedError, UnavailableError
 from asset_bridge.ipfs.catalogue import Catalogue
+from asset_bridge.ipfs.dags import Archive, DagStore
 from asset_bridge.ipfs.files import data_extents, disk_errors, fsync_path, write_at, write_durable
 from asset_bridge.ipfs.memory import block_damaged, block_missing, disk_full, incomplete, no_import
 from asset_bridge.ipfs.plan import Plan, foreign
 from asset_bridge.ipfs.store import BodyInfo, ImportState, check_length
 from asset_bridge.ipld.cid import DAG_PB, RAW, Cid, verify_block
+from asset_bridge.ipld.content_id import ContentId
 from asset_bridge.ipld.unixfs import LEAF_BYTES, FileDag, FileDagBuilder, leaf_count
 
 RESERVE_BYTES = 64 * 1024 * 1024
@@ -63,6 +65,7 @@ class EmbeddedStore:
                 shutil.rmtree(path, ignore_errors=True)
             self._catalogue = Catalogue(folder / "blocks.sqlite")
             self._sync_catalogue()
+            self._dags = DagStore(folder)
 
     # --- import -------------------------------------------------------------------------------------------------------------
 
@@ -124,7 +127,48 @@ class EmbeddedStore:
     # --- reading ------------------------------------------------------------------------------------------------------------
 
     def get_block(self, cid: Cid) -> bytes:
-        """See BlockStore."""
+        """See BlockStore. What no body has may be in an imported archive."""
+        try:
+            return self._body_block(cid)
+        except BridgeError as error:
+            if error.code not in ("ipfs.block-missing", "ipfs.block-damaged"):
+                raise
+            block = self._archived(ContentId.of(cid))
+            if block is None:
+                raise
+            return block
+
+    def find_block(self, cid: ContentId) -> bytes:
+        """Any block by its multihash, whatever codec its id names. Raises as `get_block`."""
+        strict = cid.strict()
+        for codec in (strict.codec, RAW + DAG_PB - strict.codec) if strict is not None else ():
+            try:
+                return self._body_block(Cid(codec, cid.digest))
+            except UnavailableError as error:
+                if error.code != "ipfs.block-missing":
+                    raise
+        block = self._archived(cid)
+        if block is None:
+            raise block_missing(cid)
+        return block
+
+    def find_size(self, cid: ContentId) -> int | None:
+        """Bytes of any block without reading it; None when it is not here."""
+        strict = cid.strict()
+        for codec in (strict.codec, RAW + DAG_PB - strict.codec) if strict is not None else ():
+            size = self._body_block_size(Cid(codec, cid.digest))
+            if size is not None:
+                return size
+        return self._dags.size(cid)
+
+    def _archived(self, cid: ContentId) -> bytes | None:
+        with disk_errors():
+            try:
+                return self._dags.get(cid)
+            except TamperedError as error:
+                raise block_damaged(cid) from error
+
+    def _body_block(self, cid: Cid) -> bytes:
         found = False
         with disk_errors():
             if cid.codec == DAG_PB:
@@ -144,10 +188,27 @@ class EmbeddedStore:
 
     def block_size(self, cid: Cid) -> int | None:
         """See BlockStore."""
+        size = self._body_block_size(cid)
+        return self._dags.size(ContentId.of(cid)) if size is None else size
+
+    def _body_block_size(self, cid: Cid) -> int | None:
         if cid.codec == DAG_PB:
             block = self._catalogue.interior(cid)
             return None if block is None else len(block)
         return next((size for _root, _number, size in self._catalogue.leaves(cid)), None)
+
+    def add_archive(self, read: Callable[[int], bytes]) -> Archive:
+        """Import any DAG as CAR. Raises TamperedError(ipld.car | ipld.block), UnavailableError(ipfs.disk-full | ipfs.disk)."""
+        return self._dags.add(read, self.free_bytes)
+
+    def archives(self) -> tuple[Archive, ...]:
+        """The imported archives, by name."""
+        return self._dags.archives()
+
+    def remove_archive(self, name: str) -> bool:
+        """Delete an imported archive; False when it is not here."""
+        with disk_errors():
+            return self._dags.remove(name)
 
     def inventory(self) -> tuple[BodyInfo, ...]:
         """See BlockStore."""
@@ -178,6 +239,7 @@ class EmbeddedStore:
     def close(self) -> None:
         """See BlockStore."""
         self._catalogue.close()
+        self._dags.close()
         self._lock_file.close()
 
     # --- inside -------------------------------------------------------------------------------------------------------------

@@ -7,16 +7,22 @@ Does not promise: that the gateway is honest about what it does not have.
 
 from __future__ import annotations
 
+import hashlib
+import http.client
 import time
 from typing import Any, Protocol
 
 import httpx
 
 from asset_bridge.errors import InputError, TamperedError, UnavailableError
-from asset_bridge.ipld.cid import Cid, verify_block
+from asset_bridge.ipfs.direct import DirectHttp, HttpxReply, Reply
+from asset_bridge.ipld.cid import Cid
 
 MAX_BLOCK_BYTES = 2 * 1024 * 1024  # the most that IPFS implementations exchange
 RAW_MEDIA_TYPE = "application/vnd.ipld.raw"
+_HEADERS = {"accept": RAW_MEDIA_TYPE, "accept-encoding": "identity", "user-agent": "asset-bridge"}
+RECEIVE_BYTES = 256 * 1024
+_LAST_BYTES = 8 * 1024
 
 
 class BlockSource(Protocol):
@@ -32,11 +38,23 @@ class BlockSource(Protocol):
         ...
 
 
+class Turn(Protocol):
+    """What only one transfer may hold at a time (multi.py)."""
+
+    def begin(self) -> None:
+        """Wait for it; nothing where it is held already."""
+        ...
+
+    def end(self) -> None:
+        """Let it go; nothing where it is not held."""
+        ...
+
+
 class Gateway:
     """One gateway.
 
     Args:
-        transport: an httpx transport (in-process tests); None opens sockets.
+        transport: an httpx transport (apps in this process); None opens sockets.
         verify: as httpx: True, or an SSL context that knows the gateway's certificate.
     """
 
@@ -54,55 +72,71 @@ class Gateway:
             raise InputError("ipfs.url", "A gateway's URL must be http(s)://host[:port].")
         self.name, self.base_url = name, str(url).rstrip("/")
         self._timeout_seconds = timeout_seconds
-        self._http = httpx.Client(
-            transport=transport,
-            verify=verify,
-            timeout=httpx.Timeout(timeout_seconds, connect=min(5.0, timeout_seconds)),
-            limits=httpx.Limits(max_connections=8),
-            follow_redirects=False,
-            trust_env=False,
-            headers={"accept": RAW_MEDIA_TYPE, "accept-encoding": "identity", "user-agent": "asset-bridge"},
+        self._http: DirectHttp | HttpxReply = (
+            DirectHttp(self.base_url, verify, timeout_seconds)
+            if transport is None
+            else HttpxReply(self.base_url, transport, timeout_seconds)
         )
 
-    def get_block(self, cid: bytes) -> bytes:
-        """See BlockSource. Codes: ipfs.block-missing, ipfs.gateway-down, ipfs.gateway-reply, ipfs.gateway-block."""
+    def get_block(self, cid: bytes, *, turn: Turn | None = None) -> bytes:
+        """See BlockSource. Codes: ipfs.block-missing, ipfs.gateway-down, ipfs.gateway-reply, ipfs.gateway-block.
+
+        Args:
+            turn: begun before the last bytes are taken, so that its owner is the only one with a whole block in hand; never held
+                while the gateway lets us wait.
+        """
         name = Cid.from_bytes(cid)
         try:
-            with self._http.stream("GET", f"{self.base_url}/ipfs/{name}?format=raw") as response:
-                if response.status_code in (404, 410):
+            with self._http.get(f"/ipfs/{name}?format=raw", dict(_HEADERS)) as reply:
+                if reply.status in (404, 410):
                     raise UnavailableError(
                         "ipfs.block-missing", f"{self.name} does not have the block {name}.", actor=self.name
                     )
-                if response.status_code == 422:  # our own nodes say so of a damaged copy
+                if reply.status == 422:  # our own nodes say so of a damaged copy
                     raise self._wrong(name)
-                if response.status_code != 200 or response.headers.get("content-encoding", "identity") != "identity":
-                    raise self._unusable(f"its status is {response.status_code}")
-                block = self._read(response)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+                if reply.status != 200 or reply.encoding != "identity":
+                    raise self._unusable(f"its status is {reply.status}")
+                return self._read(name, reply, turn)
+        except (httpx.HTTPError, httpx.InvalidURL, http.client.HTTPException, OSError) as error:
+            if isinstance(error, TimeoutError):
+                raise self._unusable("it is too slow") from error
             raise UnavailableError(
                 "ipfs.gateway-down", f"{self.name} did not answer.", hint="Another replica is asked.", actor=self.name
             ) from error
-        try:
-            verify_block(name, block)
-        except TamperedError as error:
-            raise self._wrong(name) from error
-        return block
 
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
 
-    def _read(self, response: httpx.Response) -> bytes:
+    def _read(self, name: Cid, reply: Reply, turn: Turn | None) -> bytes:
+        """The block, hashed while it comes: no byte is looked at twice."""
+        if reply.length_bytes is not None and reply.length_bytes > MAX_BLOCK_BYTES:
+            raise self._unusable("it sends more than a block can have")
         deadline = time.monotonic() + self._timeout_seconds
-        parts, size = [], 0
-        for part in response.iter_raw():
+        length = reply.length_bytes or 0
+        parts, size, digest = list[bytes](), 0, hashlib.sha256()
+        while True:
+            last = turn is not None and 0 < length - size <= _LAST_BYTES
+            if last and turn is not None:
+                reply.wait()
+                turn.begin()
+            part = reply.read(max(1, length - size - _LAST_BYTES) if turn and not last and length else RECEIVE_BYTES)
             size += len(part)
+            if last and turn is not None and size < length:
+                turn.end()  # whoever lets us wait must not let others wait
+            if not part:
+                break
             if size > MAX_BLOCK_BYTES:
                 raise self._unusable("it sends more than a block can have")
             if time.monotonic() > deadline:
                 raise self._unusable("it is too slow")
+            digest.update(part)
             parts.append(part)
-        return b"".join(parts)
+        if size < length:
+            raise self._unusable("it was cut off")
+        if digest.digest() != name.digest:
+            raise self._wrong(name)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _unusable(self, why: str) -> UnavailableError:
         return UnavailableError(

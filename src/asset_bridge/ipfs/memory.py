@@ -11,6 +11,7 @@ from asset_bridge.errors import InputError, RefusedError, TamperedError, Unavail
 from asset_bridge.ipfs.plan import Plan
 from asset_bridge.ipfs.store import BodyInfo, ImportState, check_length
 from asset_bridge.ipld.cid import DAG_PB, Cid, verify_block
+from asset_bridge.ipld.content_id import ContentId
 
 
 class InMemoryStore:
@@ -127,14 +128,14 @@ def incomplete(state: ImportState) -> RefusedError:
     )
 
 
-def block_missing(cid: Cid) -> UnavailableError:
+def block_missing(cid: Cid | ContentId) -> UnavailableError:
     """The store has no such block."""
     return UnavailableError(
         "ipfs.block-missing", f"The block {cid} is not here.", hint="Ask another replica.", actor="storage node"
     )
 
 
-def block_damaged(cid: Cid) -> TamperedError:
+def block_damaged(cid: Cid | ContentId) -> TamperedError:
     """The store has the block, and its bytes changed."""
     return TamperedError(
         "ipfs.block-damaged",

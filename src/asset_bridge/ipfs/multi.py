@@ -30,6 +30,7 @@ from asset_bridge.ipld.unixfs import LEAF_BYTES, FileDag, read_dag
 Progress = Callable[[str, int, int], None]
 MAX_DOCUMENT_BYTES = 64 * 1024 * 1024
 FAILURES_ALLOWED = 3
+MOST_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class MultiSource:
             else:
                 self._row[number] = 0
                 return block
-        raise self._none_left(1, errors)
+        raise self._none_left(1, errors, [Cid.from_bytes(cid)])
 
     def tree(self, root: Cid, length_bytes: int) -> FileDag:
         """The verified tree of a file."""
@@ -190,9 +191,10 @@ class MultiSource:
             if self._row.get(number, 0) >= FAILURES_ALLOWED:
                 self._dropped.add(number)
 
-    def _none_left(self, missing: int, errors: Sequence[BridgeError]) -> BridgeError:
+    def _none_left(self, missing: int, errors: Sequence[BridgeError], named: Sequence[Cid]) -> BridgeError:
         names = ", ".join(f"{failure.source}: {failure.code}" for failure in self.bad) or "none is known"
-        sentence = f"{missing} block(s) cannot be had from any replica ({names})."
+        which = ", ".join(str(cid) for cid in named[:MOST_NAMED]) + (" …" if missing > MOST_NAMED else "")
+        sentence = f"{missing} block(s) cannot be had from any replica ({names}): {which}."
         hint = "Run the same command again when a replica is back; what is here is kept."
         if any(isinstance(error, TamperedError) for error in errors):
             return TamperedError("ipfs.replicas-damaged", sentence, hint=hint, actor="storage node")
@@ -209,6 +211,7 @@ class _Transfer:
         self._owner, self._plan, self._dag, self._descriptor = owner, plan, plan.dag, descriptor
         self._progress, self._stop = progress, stop or threading.Event()
         self._wake = threading.Condition()
+        self._whole = threading.Lock()
         self._todo = deque(number for number in range(len(self._dag.leaves)) if not plan.has(number))
         self._busy = 0
         self._failed_at: dict[int, set[int]] = {}
@@ -243,24 +246,25 @@ class _Transfer:
         if self._todo:
             self._last_resort()
         if not self._plan.complete:
-            raise owner._none_left(self._plan.state().missing_count, self._errors)
+            state = self._plan.state()
+            raise owner._none_left(state.missing_count, self._errors, state.missing)
 
     def _work(self, source: int) -> None:
         while (number := self._take(source)) is not None:
+            turn = _Turn(self._whole)
             try:
-                block = _verified(self._owner._sources[source], self._dag.leaves[number])
+                block = _verified(self._owner._sources[source], self._dag.leaves[number], turn)
                 _check_size(self._dag, number, block)
+                turn.begin()
+                write_at(self._descriptor, block, number * LEAF_BYTES)
             except BridgeError as error:
                 self._give_back(source, number, error)
                 continue
             except BaseException as error:  # noqa: BLE001 - handed to the caller's thread
                 self._end(error)
                 return
-            try:
-                write_at(self._descriptor, block, number * LEAF_BYTES)
-            except OSError as error:
-                self._end(error)
-                return
+            finally:
+                turn.end()
             with self._wake:
                 self._done(source, number)
                 self._busy -= 1
@@ -339,11 +343,29 @@ def _draw(total: int, count: int, randbytes: Callable[[int], bytes]) -> list[int
     return list(drawn)
 
 
-def _verified(source: BlockSource, cid: Cid) -> bytes:
+class _Turn:
+    """At most one block is whole in memory and not yet written, so that a kill costs at most one block a second time."""
+
+    def __init__(self, whole: threading.Lock) -> None:
+        self._whole, self._mine = whole, False
+
+    def begin(self) -> None:
+        if not self._mine:
+            self._whole.acquire()
+            self._mine = True
+
+    def end(self) -> None:
+        if self._mine:
+            self._mine = False
+            self._whole.release()
+
+
+def _verified(source: BlockSource, cid: Cid, turn: _Turn | None = None) -> bytes:
     """A block of a replica, hashed once: a Gateway has done it, of anything else only its word is known."""
+    if isinstance(source, Gateway):
+        return source.get_block(cid.to_bytes(), turn=turn)
     block = source.get_block(cid.to_bytes())
-    if not isinstance(source, Gateway):
-        verify_block(cid, block)
+    verify_block(cid, block)
     return block
 
 

@@ -30,6 +30,7 @@ from asset_bridge.chain.keys import address_bytes
 from asset_bridge.chain.network import Deployment
 from asset_bridge.chain.records import Periods, Vendor
 from asset_bridge.errors import InputError, UnavailableError
+from asset_bridge.ipfs.kubo.program import obtain_kubo
 from asset_bridge.nodes.node_file import NodeFile
 from asset_bridge.trade.network import network_of
 from asset_bridge.vault.envelope import MIN_COST
@@ -108,17 +109,28 @@ class Devnet:
         return found if found and found.alive() else None
 
     # ── up and down ──
-    def up(self, *, impostors: bool = False) -> Network:
-        """Start whatever does not run yet; returns the network.
+    def up(self, *, impostors: bool = False, kubo: bool = False) -> Network:
+        """Start whatever does not run yet; returns the network. `kubo`: its storage nodes keep their blocks in kubo, decided once.
 
         Raises:
+            InputError(nodes.devnet-kubo): `kubo` is asked of a network that was made without.
+            UnavailableError(ipfs.kubo-missing | ipfs.kubo-build): there is no kubo, and none could be built.
             UnavailableError(nodes.start): a process ended while starting; its log is named.
             UnavailableError(nodes.port): a port that this network used before is taken now.
         """
+        known = self._settings()
+        if kubo and known and not known.get("kubo"):
+            raise InputError(
+                "nodes.devnet-kubo",
+                f"the network in {self.folder} was made with embedded storage nodes",
+                hint="leave out --kubo, or make a new network: --folder OTHER, or devnet reset",
+            )
+        if kubo or known.get("kubo"):
+            obtain_kubo(self._report)  # here, where its progress is seen, and not in each node
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._chain.start()
         self._report(f"chain       {self._chain.rpc_url} (anvil, chain id 31337)")
-        settings = self._settings() or self._lay_out((*STANDARD, *(IMPOSTORS if impostors else ())))
+        settings = known or self._lay_out((*STANDARD, *(IMPOSTORS if impostors else ())), kubo=kubo)
         deployment = Deployment.from_json(settings["deployment"])
         network = self._network(settings, deployment)
         if not self.network_file.exists():
@@ -136,8 +148,8 @@ class Devnet:
         for name, process in started:
             file = self.node(name)
             url = processes.wait_for_file(file.port_file, process, log=file.log)
-            simulated = ", tee: simulated" if file.kind == "tee" else ""
-            self._report(f"{name:<11} {url} (process {process.pid}{simulated})")
+            more = ", tee: simulated" if file.kind == "tee" else ", kubo" if file.kubo else ""
+            self._report(f"{name:<11} {url} (process {process.pid}{more})")
 
     def launch(self, name: str) -> processes.Running:
         """Start one member without waiting."""
@@ -185,7 +197,7 @@ class Devnet:
             raise InputError("nodes.devnet-file", f"{self.folder / SETTINGS_FILE} is damaged", hint=hint) from None
         return dict(value)
 
-    def _lay_out(self, members: tuple[Member, ...]) -> dict[str, Any]:
+    def _lay_out(self, members: tuple[Member, ...], *, kubo: bool) -> dict[str, Any]:
         """Deploy the contracts and choose ports, once."""
         report = importlib.import_module("asset_bridge_simulator.report")
         deployer = self._chain.accounts[0]
@@ -201,6 +213,7 @@ class Devnet:
         deployment = deploy(self._chain.rpc_url, deployer, config)
         settings = {
             "deployment": deployment.to_json(),
+            "kubo": kubo,
             "members": [{"name": one.name, "port": free_port()} for one in members],
         }
         part = self.folder / (SETTINGS_FILE + ".part")
@@ -262,6 +275,7 @@ class Devnet:
                     platform="platform" if member.kind == "tee" else "",
                     measurement="0x" + report.measurement_of(member.measurement).hex() if member.measurement else "",
                     replay=member.replay,
+                    kubo=member.kind == "storage" and bool(settings.get("kubo")),
                 ).save()
             if member.kind == "tee":
                 operators[address_bytes(Home.open(home_folder).info.address)] = member.name

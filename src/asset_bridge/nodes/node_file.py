@@ -44,7 +44,14 @@ _KEYS = {
     "replay": bool,
     "tpm": str,
     "webhooks": list,
+    "kubo": bool,
+    "kubo_api": str,
+    "kubo_secret_file": str,
+    "storage_max_bytes": int,
+    "swarm_key": str,
+    "swarm_listen": list,
 }
+_LISTS = ("writers", "webhooks", "swarm_listen")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +82,12 @@ class NodeFile:
     replay: bool = False
     tpm: str = "device:/dev/tpmrm0"
     webhooks: tuple[str, ...] = ()
+    kubo: bool = False
+    kubo_api: str = ""
+    kubo_secret_file: str = ""
+    storage_max_bytes: int = 0
+    swarm_key: str = ""
+    swarm_listen: tuple[str, ...] = ()
 
     @property
     def data_folder(self) -> Path:
@@ -142,11 +155,10 @@ class NodeFile:
         try:
             kind, home, salt = values.pop("kind"), values.pop("home"), bytes.fromhex(values.pop("salt")[2:])
             stake_wei = int(values.pop("stake_wei", "0"))
-            writers = tuple(str(item) for item in values.pop("writers", []))
-            webhooks = tuple(str(item) for item in values.pop("webhooks", []))
+            values.update({key: tuple(str(item) for item in values.get(key, [])) for key in _LISTS})
         except (KeyError, ValueError) as error:
             raise InputError("nodes.file", f"{path} lacks or misspells {error}") from None
         if kind not in KINDS or len(salt) != 32:
             raise InputError("nodes.file", f"{path}: kind must be one of {', '.join(KINDS)}, salt 32 bytes")
         home_path = Path(home) if Path(home).is_absolute() else folder / home
-        return cls(folder, kind, home_path, salt, stake_wei=stake_wei, writers=writers, webhooks=webhooks, **values)
+        return cls(folder, kind, home_path, salt, stake_wei=stake_wei, **values)

@@ -25,6 +25,7 @@ from asset_bridge.ipfs.gateway import MAX_BLOCK_BYTES, RAW_MEDIA_TYPE
 from asset_bridge.ipld.cid import Cid, verify_block
 from asset_bridge.trade.evidence import OrderKey
 from asset_bridge.trade.ports import Progress
+from asset_bridge.trade.replica_report import ReplicaReport
 from asset_bridge.trade.unpin import UnpinReceipt
 from asset_bridge.transport.client import Peer
 from asset_bridge.transport.wire import bytes_of, from_json, hex_of, load_json, to_json
@@ -45,6 +46,7 @@ RECEIPT_LENGTHS = {
 CFRAG_BYTES = 359
 MAX_EVIDENCE_BYTES = 262_144
 _UPLOAD_ROUNDS = 64
+_REPLICAS_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +165,11 @@ class RemoteLight:
         self._peer.post(f"{path}/finish", {}, idempotent=True)
         if progress is not None:
             progress("store and read back", length, length)
+
+    def replicas(self) -> ReplicaReport:
+        """Its files, their replicas and its last audit; it tells operators of storage nodes only."""
+        answer = self._peer.get("/v1/replicas", max_bytes=_REPLICAS_BYTES)
+        return _checked(self._peer, lambda: ReplicaReport.decode(answer))
 
     def storage_receipt(self, body_digest: bytes, length: int) -> StorageReceipt:
         """See ports.BlockSink."""

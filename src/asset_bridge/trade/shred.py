@@ -12,11 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from eth_hash.auto import keccak
-
 from asset_bridge.chain.records import Asset, Order, OrderState, Sent
 from asset_bridge.errors import BridgeError, InputError, TamperedError
 from asset_bridge.ipld.unixfs import body_cid
+from asset_bridge.keys.keccak import keccak
 from asset_bridge.trade.answer import deny
 from asset_bridge.trade.check_asset import container_id_of
 from asset_bridge.trade.desk import Desk
@@ -73,7 +72,7 @@ def shred(desk: Desk, asset_id: bytes, unpin: Unpin) -> Shredded:
     nodes, sent_receipts = _destroyed(desk, [order.order_id for order in orders])
     sent += sent_receipts
     destroyed_at, unreadable_at = _destroy(desk, container, name, earlier)
-    receipts, silent_storage = _unpinned(desk, asset, unpin)
+    receipts, silent_storage = unpinned(desk, asset, unpin)
     known = [*earlier.get("unpinned", []), *receipts] if earlier is not None else receipts
     table: dict[str, Any] = {
         "format": FORMAT,
@@ -161,8 +160,8 @@ def _destroy(desk: Desk, container: bytes, name: str, earlier: dict[str, Any] | 
     return now_at, max(desk.vault.tweaks.ended_periods().values())
 
 
-def _unpinned(desk: Desk, asset: Asset, unpin: Unpin) -> tuple[list[dict[str, Any]], list[str]]:
-    """Receipts that verify, and who was silent or lied."""
+def unpinned(desk: Desk, asset: Asset, unpin: Unpin) -> tuple[list[dict[str, Any]], list[str]]:
+    """Have an asset's body deleted from the storage nodes: receipts that verify, and who was silent or lied."""
     listing = asset.listing
     root = body_cid(listing.body_digest, listing.body_length)
     try:

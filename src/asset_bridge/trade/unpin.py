@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from eth_hash.auto import keccak
-
 from asset_bridge.chain.keys import address_bytes
 from asset_bridge.errors import BridgeError, TamperedError
 from asset_bridge.ipld.cid import Cid
+from asset_bridge.keys.keccak import keccak
 from asset_bridge.trade.ports import Signer
 from asset_bridge.transport.signing import recover
 

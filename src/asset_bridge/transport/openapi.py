@@ -11,7 +11,7 @@ from typing import Any
 
 from asset_bridge.transport.calls import Route
 
-_PARAMETER = re.compile(r"\{([a-z_]+)\}")
+_PARAMETER = re.compile(r"\{([a-z_]+)(?::path)?\}")
 
 
 def openapi_document(title: str, routes: Sequence[Route]) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def openapi_document(title: str, routes: Sequence[Route]) -> dict[str, Any]:
             kind = "application/json" if route.request is not None else "application/octet-stream"
             schema = dict(route.request) if route.request is not None else {"maxLength": route.max_body_bytes}
             operation["requestBody"] = {"content": {kind: {"schema": schema}}}
-        paths.setdefault(route.path, {})[route.method.lower()] = operation
+        paths.setdefault(route.path.replace(":path}", "}"), {})[route.method.lower()] = operation
     text = {"type": "string"}
     failure = {
         "type": "object",

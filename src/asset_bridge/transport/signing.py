@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from coincurve import PublicKey
-from eth_hash.auto import keccak
 
 from asset_bridge.errors import RefusedError
+from asset_bridge.keys.address import checksum
+from asset_bridge.keys.keccak import keccak
 
 MAX_VALID_SECONDS = 60  # spec/node-http.md §2.3
 CLOCK_SKEW_SECONDS = 5
@@ -72,7 +73,7 @@ def recover(digest: bytes, signature: bytes) -> str:
         key = PublicKey.from_signature_and_message(signature[:64] + bytes([signature[64] - 27]), digest, hasher=None)
     except Exception as error:  # coincurve raises bare Exception and ValueError
         raise _refused("no key makes this signature") from error
-    return _eip55(keccak(key.format(compressed=False)[1:])[12:])
+    return checksum(keccak(key.format(compressed=False)[1:])[12:])
 
 
 def content_digest(body: bytes, sha256: bytes | None = None) -> str:
@@ -184,12 +185,6 @@ def _signature_base(authority: str, method: str, path: str, query: str, digest: 
 def _eip191(message: bytes) -> bytes:
     """The personal-message digest, so that no signed request can be mistaken for a transaction or typed data."""
     return bytes(keccak(b"\x19Ethereum Signed Message:\n" + str(len(message)).encode() + message))
-
-
-def _eip55(address: bytes) -> str:
-    plain = address.hex()
-    digest = keccak(plain.encode()).hex()
-    return "0x" + "".join(c.upper() if int(d, 16) >= 8 else c for c, d in zip(plain, digest, strict=False))
 
 
 def _refused(why: str) -> RefusedError:

@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from eth_hash.auto import keccak
-
 from asset_bridge.errors import BridgeError, TamperedError
+from asset_bridge.keys.address import checksum
+from asset_bridge.keys.keccak import keccak
 from asset_bridge.keys.secp256k1 import SecretScalar
-from asset_bridge.vault.address import checksum
 from asset_bridge.vault.secret import Secret, pack, unpack
 
 VERSION = 1

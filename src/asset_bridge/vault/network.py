@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import tomli_w
 
 from asset_bridge.errors import InputError, TamperedError
-from asset_bridge.vault.address import is_address
+from asset_bridge.keys.address import is_address
 from asset_bridge.vault.durable import write_private
 
 FORMAT = "asset-bridge/network/1"

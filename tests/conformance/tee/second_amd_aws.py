@@ -17,6 +17,7 @@ ARKS = {
     "4c6598d19c18719c5dfd4a7d335f674e5bfe1d8f800cea2cf270c10d103db2f1": "Genoa",
     "1f084161a44bb6d93778a904877d4819cafa5d05ef4193b2ded9dd9c73dd3f6a": "Turin",
 }
+VERSIONS = [bytes([number, 0, 0, 0]) for number in (2, 3, 4, 5)]
 AWS = "641a0321a3e244efe456463195d606317ed7cdcc3c1756e09893f3c68f79bb5b"
 
 
@@ -64,10 +65,11 @@ def snp(
 ) -> dict[str, Any]:
     """What a good report says, or No. Debug and VMPL are told, not judged."""
     now = datetime.fromtimestamp(now_at, UTC)
-    need(len(report) == 1184 and report[0x34:0x38] == b"\1\0\0\0", "format")
+    need(len(report) == 1184 and report[0x34:0x38] == b"\1\0\0\0" and report[:4] in VERSIONS, "format")
     signer, ask, ark = parsed(signer_der), parsed(ask_der), parsed(ark_der)
     product = arks.get(hashlib.sha256(ark_der).hexdigest())
     need(product, "root")
+    need(all(c.extensions.get_extension_for_class(x509.BasicConstraints).value.ca for c in (ask, ark)), "authority")
     for child, parent in ((ark, ark), (ask, ark), (signer, ask)):
         signed_by(child, parent, now)
     kind = report[0x48] >> 2 & 7
@@ -80,7 +82,10 @@ def snp(
         places = {"3.1": 0x181, "3.2": 0x182, "3.3": 0x183, "3.8": 0x187}
     need(all(level.get(oid) == report[at] for oid, at in places.items()), "tcb")
     if kind == 0:
-        need("4" in own and own["4"].value.ljust(64, b"\0") == report[0x1A0:0x1E0], "chip")  # type: ignore[attr-defined]
+        hwid = own["4"].value if "4" in own else b""  # type: ignore[attr-defined]
+        if hwid[:2] in (b"\x04\x40", b"\x04\x08") and len(hwid) in (66, 10):  # newer certificates wrap it
+            hwid = hwid[2:]
+        need(len(hwid) in (64, 8) and hwid.ljust(64, b"\0") == report[0x1A0:0x1E0], "chip")
     return {
         "debug": bool(report[10] & 8), "vmpl": report[0x30], "measurement": report[0x90:0xC0].hex(),
         "report_data": report[0x50:0x90].hex(), "signer": ("VCEK", "VLEK")[kind],

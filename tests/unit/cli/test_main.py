@@ -9,6 +9,7 @@ import click
 import pytest
 
 from asset_bridge.cli import main as frame
+from asset_bridge.cli.commands import COMMANDS
 from asset_bridge.errors import BY_HTTP_STATUS, BridgeError, TamperedError
 
 
@@ -21,11 +22,12 @@ def run(*words: str) -> int:
 
 def test_every_command_has_help_with_a_first_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     context = click.Context(frame.main)
-    for name in frame.COMMANDS:
+    for name, entry in COMMANDS.items():
         command = frame.main.get_command(context, name)
         assert command is not None
         assert (command.help or "").strip(), name
-    assert set(frame.COMMANDS) == {name for _, names in frame.GROUPS for name in names}
+        assert entry.summary == command.get_short_help_str(200)
+    assert set(COMMANDS) == {name for _, names in frame.GROUPS for name in names}
 
 
 def test_every_leaf_command_takes_json_and_home() -> None:

@@ -368,3 +368,46 @@ def test_a_challenge_comes_inside_the_window(world: World) -> None:
     world.move_to(START + DAY)
     with refuses("exchange: deadline has passed"):
         challenge(world, order, world.challenges)
+
+
+def test_receipts_and_acceptance_in_one_call_pay_as_two_calls_do(world: World) -> None:
+    paid = [world.pay(), world.pay()]
+    before = {a: world.balance(a) for a in all_accounts(world)}
+    world.record(paid[0], recorder=account_of(world.consumer))
+    world.settle(paid[0])
+    two = {a: world.balance(a) - before[a] for a in all_accounts(world)}
+    world.accept_receipts(paid[1])
+    names = [type(e).__name__ for e in world.exchange.get_logs()]
+    assert [n for n in names if n in ("Delivered", "Settled")] == ["Delivered", "Settled"]
+    one = {a: world.balance(a) - before[a] - two[a] for a in all_accounts(world)}
+    assert one == two
+    assert sum(one.values()) == paid[1].terms[5]
+    assert world.state(paid[1]) == "settled"
+    assert world.deadline(paid[1]) == 0
+
+
+def test_nobody_accepts_for_the_consumer(world: World) -> None:
+    """Attack: whoever holds the receipts ends the consumer's windows by accepting in his place."""
+    order = world.pay()
+    with refuses("exchange: not the consumer"):
+        world.accept_receipts(order, sender=world.provider)
+    with refuses("exchange: not the consumer"):
+        foreign = world.authority(world.provider, "AcceptDelivery", world.exchange, order=order.order_id)
+        world.accept_receipts(order, sender=world.stranger, authority=foreign)
+    own = world.authority(world.consumer, "AcceptDelivery", world.exchange, order=order.order_id)
+    world.accept_receipts(order, sender=world.stranger, authority=own)
+    assert world.state(order) == "settled"
+    assert world.balance(account_of(world.stranger)) == order.terms[5] * 50 // 10_000
+
+
+def test_acceptance_without_enough_receipts_moves_nothing(world: World) -> None:
+    """Attack: a consumer in league with a node takes the provider's data, and settles on one receipt."""
+    order = world.pay()
+    with refuses("exchange: too few receipts"):
+        world.accept_receipts(order, (0,))
+    assert world.state(order) == "paid"
+
+
+def all_accounts(world: World) -> list[bytes]:
+    people = [account_of(r) for r in (world.provider, world.consumer, world.stranger)]
+    return [*people, world.light.node_id, *(node.node_id for node in (*world.tees, *world.storage))]

@@ -45,21 +45,22 @@ def test_generations_end_at_127(world: World) -> None:
         )
 
 
-def test_epochs_end_at_65535(world: World) -> None:
+def test_epochs_end_at_16383(world: World) -> None:
     node = world.tees[0]
     view = world.registry.node(node.node_id)
-    word = int(node.signer.address, 16) | 1 << 160 | 1 << 176 | view[6] << 192
+    tag = int(node.operator.address, 16) & 255
+    word = int(node.signer.address, 16) | 1 << 160 | 1 << 174 | tag << 184 | view[6] << 192
     slot = slot_of(world.registry, node.node_id, word)
-    boa.env.set_storage(world.registry.address, slot, word | 65_535 << 160)
+    boa.env.set_storage(world.registry.address, slot, word | 16_383 << 160)
     with refuses("registry: too many epochs"):
         world.registry.renew(node.node_id, world.epoch(Role("x"), TEE), b"", sender=node.operator.address)
 
 
-def test_measurements_end_at_65535(world: World) -> None:
+def test_measurements_end_at_1022(world: World) -> None:
     at, refused = world.registry.address, 0
     for slot in [slot for slot in range(SLOTS) if boa.env.get_storage(at, slot) == 1]:
         with boa.env.anchor():
-            boa.env.set_storage(at, slot, 65_535)
+            boa.env.set_storage(at, slot, 1_022)
             try:
                 with refuses("registry: too many measurements"):
                     world.registry.list_measurement(1, keccak(b"one more"), sender=world.governor.address)

@@ -88,7 +88,7 @@ def test_a_new_epoch_keeps_past_keys_readable(world: World) -> None:
     keys = [world.registry.signing_key(node.node_id, epoch) for epoch in (0, 1, 2, 3, 4)]
     assert keys == [ZERO, first, Role("second key").address, Role("third key").address, ZERO]
     with refuses("registry: not the current epoch"):
-        world.registry.tee_slots([node.node_id], [1])
+        world.registry.tee_slots([node.node_id], 1)
     with refuses("registry: not the operator"):
         world.registry.renew(node.node_id, world.epoch(Role("x"), TEE), b"", sender=world.stranger.address)
 
@@ -105,7 +105,7 @@ def test_a_renewal_with_the_same_key_keeps_the_epoch(world: World) -> None:
     assert (event.epoch, event.evidence) == (1, same[6])
     view = world.registry.node(node.node_id)
     assert (view[2], view[3], view[6]) == (1, first.address, world.now + 500 * DAY)
-    assert world.registry.tee_slots([node.node_id], [1]) == ([operator.address], [first.address])
+    assert world.registry.tee_slots([node.node_id], 1) == [int(first.address, 16)]
     assert world.registry.signing_key(node.node_id, 0) == ZERO
     world.registry.renew(node.node_id, world.epoch(Role("another key"), TEE), b"", sender=operator.address)
     world.registry.renew(node.node_id, world.epoch(first, TEE), b"", sender=operator.address)
@@ -129,7 +129,7 @@ def test_a_node_is_live_up_to_and_not_at_its_expiry(world: World) -> None:
     world.move_to(START + 400 * DAY)
     assert not world.registry.is_live(node.node_id)
     with refuses("registry: epoch has expired"):
-        world.registry.tee_slots([node.node_id], [1])
+        world.registry.tee_slots([node.node_id], 1)
     with refuses("registry: epoch has expired"):
         world.registry.light_key(world.light.node_id, 1)
 
@@ -138,7 +138,7 @@ def test_lists_do_not_gate_registration_but_liveness(world: World) -> None:
     node = world.register("unlisted", TEE, measurement=keccak(b"other code"))
     assert not world.registry.is_live(node.node_id)
     with refuses("registry: measurement is not listed"):
-        world.registry.tee_slots([node.node_id], [1])
+        world.registry.tee_slots([node.node_id], 1)
     world.registry.list_measurement(SIMULATED, keccak(b"other code"), sender=world.governor.address)
     assert not world.registry.is_live(node.node_id)
     world.registry.refresh(node.node_id)

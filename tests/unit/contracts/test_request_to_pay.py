@@ -153,8 +153,22 @@ def test_slots_are_distinct(world: World, field: str) -> None:
         arguments[5] = shares[: 137 + 40] + shares[40:72] + shares[137 + 72 :]
     if field == "commitment":
         arguments[5] = shares[: 137 + 73] + shares[73:105] + shares[137 + 105 :]
-    with refuses("grants: slots are not distinct"):
+    reason = (
+        "registry: operators are not distinct" if field in ("node", "operator") else "grants: slots are not distinct"
+    )
+    with refuses(reason):
         world.grants.approve(*arguments, b"", sender=world.provider.address)
+
+
+def test_operators_with_one_tag_are_told_apart(world: World) -> None:
+    """The registry compares a byte of the operator first; where it is equal, the operators themselves decide."""
+    tag = int(world.tees[0].operator.address, 16) & 255
+    names = (f"tag {i}" for i in range(100_000))
+    name = next(n for n in names if int(Role(f"operator of {n}").address, 16) & 255 == tag)
+    nodes = [world.tees[0], world.tees[1], world.register(name, 2)]
+    order = world.request()
+    world.grants.approve(*world.approve_arguments(order, nodes), b"", sender=world.provider.address)
+    assert world.state(order) == "approved"
 
 
 def test_approval_needs_live_nodes_and_whole_fields(world: World) -> None:

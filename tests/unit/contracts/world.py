@@ -218,10 +218,13 @@ class World:
             "offer_terms": (10**18 + 7, ZERO, self.random(), pack_periods(access=30 * DAY)),
             "supersedes": bytes(32),
             "storage": self.storage_receipt(body_digest, body_length),
-            "body": b"",
             "authority": b"",
         }
-        return {**values, **changes}
+        values |= {name: value for name, value in changes.items() if name in values}
+        if "body" in changes:
+            authority = values.pop("authority")
+            values |= {"body": changes["body"], "authority": authority}
+        return values
 
     def storage_receipt(self, body: bytes, length: int, nodes: int = 3, light: Node | None = None) -> bytes:
         light = light or self.light
@@ -248,7 +251,8 @@ class World:
 
     def publish(self, sender: Role | None = None, **changes: Any) -> Asset:
         listing = self.listing(**changes)
-        self.ledger.list_asset(*listing.values(), sender=(sender or self.provider).address)
+        verb = self.ledger.list_with_body if "body" in listing else self.ledger.list_asset
+        verb(*listing.values(), sender=(sender or self.provider).address)
         return self.asset_of(listing)
 
     def request(self, asset: Asset | None = None, consumer: str | None = None, **changes: Any) -> Order:
@@ -393,23 +397,43 @@ class World:
     def record(
         self, order: Order, slots: tuple[int, ...] = (0, 1), *, recorder: bytes = bytes(32), **changes: Any
     ) -> Order:
+        arguments = self.delivery_arguments(order, slots, recorder=recorder, **changes)
+        self.exchange.record_delivery(order.order_id, order.terms, order.card, *arguments, sender=self.stranger.address)
+        self.note_delivery(order, slots, recorder if any(recorder) else account_of(self.stranger))
+        return order
+
+    def accept_receipts(
+        self,
+        order: Order,
+        slots: tuple[int, ...] = (0, 1),
+        *,
+        sender: Role | None = None,
+        authority: bytes = b"",
+        **changes: Any,
+    ) -> None:
+        """Record and settle in one call."""
+        caller, asset = sender or self.consumer, order.asset
+        arguments = self.delivery_arguments(order, slots, **changes)
+        head = (order.order_id, order.terms, asset.commitment, asset.credits)
+        self.exchange.accept_receipts(*head, *arguments, authority, sender=caller.address)
+        self.note_delivery(order, slots, changes.get("recorder", account_of(caller)))
+
+    def delivery_arguments(self, order: Order, slots: tuple[int, ...] = (0, 1), **changes: Any) -> list[Any]:
+        """From the table to the recorder."""
         receipts = changes.get("receipts", b"".join(self.receipt(order, slot) for slot in slots))
-        self.exchange.record_delivery(
-            order.order_id,
-            order.terms,
-            order.card,
+        return [
             order.table,
             changes.get("current", bytes(32)),
             order.progress[:7],
             changes.get("fetch", self.fetch(order)),
             receipts,
             changes.get("old_rows", b""),
-            recorder,
-            sender=self.stranger.address,
-        )
-        account = recorder if any(recorder) else account_of(self.stranger)
+            changes.get("recorder", bytes(32)),
+        ]
+
+    def note_delivery(self, order: Order, slots: tuple[int, ...], account: bytes) -> None:
+        """What a recorded delivery puts into the order's progress."""
         order.progress = order.progress[:7] + account + b"".join(order.row(slot)[:32] for slot in slots)
-        return order
 
     def deliver(self, order: Order | None = None) -> Order:
         return self.record(order or self.pay())

@@ -71,11 +71,13 @@ def test_upload_and_gateway(node: StorageNode) -> None:
     [
         ("/ipfs/Qm?format=raw", 400, "ipld.cid"),
         (f"/ipfs/{DAG.root}", 400, "ipfs.format"),
-        (f"/ipfs/{DAG.root}?format=tar", 400, "ipfs.format"),
+        (f"/ipfs/{DAG.root}?format=tar", 406, "ipfs.not-acceptable"),
         (f"/ipfs/{DAG.root}?format=car&dag-scope=x", 400, "ipfs.format"),
         (f"/ipfs/{DAG.root}?format=raw", 404, "ipfs.block-missing"),
         (f"/ipfs/{DAG.root}?format=car", 404, "ipfs.block-missing"),
-        (f"/ipfs/{DAG.root}/a/b?format=raw", 404, "transport.route"),
+        (f"/ipfs/{DAG.root}/a/b?format=raw", 404, "ipfs.block-missing"),
+        (f"/ipfs/{DAG.root}?format=car&car-version=2", 400, "ipfs.format"),
+        (f"/ipfs/{DAG.root}?format=car&entity-bytes=5:2", 400, "ipfs.format"),
     ],
 )
 def test_gateway_refusals(node: StorageNode, path: str, status: int, code: str) -> None:

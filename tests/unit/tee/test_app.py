@@ -76,6 +76,40 @@ def test_every_answer_says_what_it_is(market: Market, http: httpx.Client) -> Non
         assert (answer["tee"], answer["measurement"]) == ("simulated", measurement)
 
 
+def test_a_batch_answers_each_request_by_itself(market: Market, http: httpx.Client) -> None:
+    good, unpaid = market.paid(), market.approve(market.request())
+    items = [
+        {"order_id": hex_of(order), "generation": 1, "signature": hex_of(market.fetch(signed).signature)}
+        for order, signed in ((good, good), (unpaid, unpaid), (good, unpaid), (b"?" * 32, good))
+    ]
+    status, said = post(http, "/v1/reencrypt", {"requests": items})
+    answers = said["answers"]
+    assert isinstance(answers, list)
+    assert (status, said["tee"]) == (200, "simulated")
+    alone = post(http, f"/v1/orders/{hex_of(good)}/reencrypt", {k: v for k, v in items[0].items() if k != "order_id"})[
+        1
+    ]
+    assert {key: answers[0][key] for key in ("slot", "cfrag", "receipt")} == {
+        key: alone[key] for key in ("slot", "cfrag", "receipt")
+    }
+    assert len(answers[0]["acks"]) == 2
+    assert [item["error"]["code"] for item in answers[1:]] == [
+        "tee.not-paid",
+        "tee.fetch-signature",
+        "tee.unknown-order",
+    ]
+    market.provider.revoke(good)  # nothing of the answer above is remembered as a permission
+    assert post(http, "/v1/reencrypt", {"requests": items[:1]})[1]["answers"][0]["error"]["code"] == "tee.revoked"  # type: ignore[index]
+
+
+@pytest.mark.parametrize("requests", [None, {}, [], [1], [{}], [{"order_id": "0x", "generation": 1}], "many"])
+def test_malformed_batches(market: Market, http: httpx.Client, requests: object) -> None:
+    order = {"order_id": hex_of(b"?" * 32), "generation": 1, "signature": "0x" + "00" * 65}
+    for body in ({"requests": requests}, {"requests": [order] * 17}):
+        status, said = post(http, "/v1/reencrypt", body)
+        assert (status, said["code"]) == (400, "transport.json")
+
+
 def test_a_reseal_over_http_and_the_word_of_destruction(market: Market, http: httpx.Client) -> None:
     order_id = market.paid()
     key = OrderKey.parse(market.tees[0].core.order_key(order_id))

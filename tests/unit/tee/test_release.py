@@ -232,7 +232,9 @@ def test_of_two_receipts_made_at_once_the_first_is_the_slots_receipt(market: Mar
     _, first, _ = market.tees[0].core.reencrypt(order_id, market.fetch(order_id))
     kept = MadeCfrags()
     name = (order_id, 1, 0, b"k" * 32)
-    one, other = Made(b"c" * 359, first), Made(b"c" * 359, replace(first, block_number=first.block_number + 1))
+    one, other = (
+        Made(b"c" * 359, receipt, b"d" * 32) for receipt in (first, replace(first, block_number=first.block_number + 1))
+    )
     assert kept.keep(name, one) is one
     assert kept.keep(name, other) is one
     assert kept.get(name) is one

@@ -50,6 +50,25 @@ def is_authority(certificate: x509.Certificate) -> bool:
         raise EvidenceRefused(Refusal.CHAIN, "a certificate does not say whether it may issue others") from None
 
 
+def check_authorities(issuers: Sequence[x509.Certificate]) -> None:
+    """Each issuer (nearest to the leaf first) may issue certificates, and as many below it as there are (RFC 5280 §4.2.1.3, §4.2.1.9).
+
+    Raises: EvidenceRefused(chain).
+    """
+    for below, certificate in enumerate(issuers):
+        if not is_authority(certificate):
+            raise EvidenceRefused(Refusal.CHAIN, "an issuer that is no authority")
+        try:
+            longest = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length
+            usage = [item.value for item in certificate.extensions if isinstance(item.value, x509.KeyUsage)]
+        except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
+            raise EvidenceRefused(Refusal.CHAIN, "an issuer's extensions do not parse") from None
+        if longest is not None and longest < below:
+            raise EvidenceRefused(Refusal.CHAIN, "more certificates below an issuer than it allows")
+        if not all(item.key_cert_sign for item in usage):
+            raise EvidenceRefused(Refusal.CHAIN, "an issuer whose key may not sign certificates")
+
+
 def last_day(chain: Sequence[x509.Certificate]) -> int:
     """The second at which the first certificate of the chain ends."""
     return int(min(certificate.not_valid_after_utc for certificate in chain).timestamp())

@@ -1,7 +1,7 @@
 """AWS Nitro Enclaves: an attestation document is an untagged COSE_Sign1 (ES384) of a CBOR map.
 
 Implements spec/attestation.md §8.1. Promises: the pinned root, every issuer a CA and the leaf none, dates, exactly one CBOR item in each
-place, the binding is expected in `user_data`. Debug mode (all-zero PCR0) is reported, not refused: that is policy.
+place, the binding is expected in `user_data` and its nonce in `nonce`. Debug mode (all-zero PCR0) is reported, not refused: that is policy.
 Does not promise: revocation; AWS publishes none for leaves that live three hours.
 """
 
@@ -47,8 +47,9 @@ class NitroVerifier:
         if certificates.fingerprint(chain[-1]) not in self._roots:
             raise EvidenceRefused(Refusal.ROOT)
         certificates.check_issued(chain, now)
-        if [certificates.is_authority(certificate) for certificate in chain] != [False] + [True] * (len(chain) - 1):
-            raise EvidenceRefused(Refusal.CHAIN, "an issuer that is no authority, or a leaf that is one")
+        certificates.check_authorities(chain[1:])
+        if certificates.is_authority(chain[0]):
+            raise EvidenceRefused(Refusal.CHAIN, "a leaf that is an authority")
         signed = cbor2.dumps(["Signature1", protected, b"", payload])
         certificates.check_p384(
             chain[0], int.from_bytes(signature[:48], "big"), int.from_bytes(signature[48:], "big"), signed
@@ -89,7 +90,7 @@ def _report(document: dict[Any, Any], payload: bytes, chain: list[x509.Certifica
         product="nitro",
         signed_body=payload,
         report_data=user_data if isinstance(user_data, bytes) else b"",
-        nonce=nonce if isinstance(nonce, bytes) else None,
+        nonce=nonce if isinstance(nonce, bytes) else b"",  # no nonce answers no challenge
         measurements=code,
         platform=module.split("-enc")[0].encode(),
         debug=not any(code["pcr0"]),

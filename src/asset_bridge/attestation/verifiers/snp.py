@@ -1,8 +1,9 @@
 """AMD SEV-SNP: an attestation report of 1184 bytes, signed by a VCEK or VLEK that leads over ASK to a pinned ARK.
 
 Implements spec/attestation.md §8.2. Promises: the whole chain, the patch level and chip id of the certificate equal those of the report,
-the lowest of reported, committed and launch level is what the policy's floor sees. Debug, migration and VMPL are reported, not refused:
-that is policy. Where AMD's revocation list is given as collateral it is checked; without it, revocation is not known here.
+the lowest of reported, committed and launch level is what the policy's floor sees, and so are two bits of PLATFORM_INFO. Debug,
+migration and VMPL are reported, not refused: that is policy. Where AMD's revocation list is given as collateral it is checked; without
+it, revocation is not known here.
 Does not promise: that a product is sound; a policy names products (Milan is forgeable by software since 2026).
 """
 
@@ -32,6 +33,8 @@ REPORT_BYTES = 1184
 _SIGNED_BYTES = 0x2A0
 _OID = "1.3.6.1.4.1.3704.1."  # AMD's certificate extensions (VCEK specification, table 8)
 _VCEK, _VLEK = 0, 1
+_VERSIONS = range(2, 6)  # ABI 1.51 to 1.58: what is read here lies at the same places in all of them
+_CIPHERTEXT_HIDING, _ALIAS_CHECK = 4, 5  # bits of PLATFORM_INFO
 _COMMON = {"bl": ("3.1", 0), "tee": ("3.2", 1), "snp": ("3.3", 6), "ucode": ("3.8", 7)}
 _TURIN = {"fmc": ("3.9", 0), "bl": ("3.1", 1), "tee": ("3.2", 2), "snp": ("3.3", 3), "ucode": ("3.8", 7)}
 
@@ -62,6 +65,7 @@ class SnpVerifier:
             raise EvidenceRefused(Refusal.FORMAT, "not an SNP report with an ECDSA P-384 signature")
         chain = self._chain(evidence)
         certificates.check_issued(chain.all(), now)
+        certificates.check_authorities((chain.ask, chain.ark))
         _check_revoked(chain, collateral, now)
         r, s = (int.from_bytes(report[at : at + 72], "little") for at in (0x2A0, 0x2E8))
         certificates.check_p384(chain.signer, r, s, report[:_SIGNED_BYTES])
@@ -79,6 +83,9 @@ def _report(report: bytes, chain: _Chain) -> VendorReport:
     (flags,) = struct.unpack_from("<I", report, 0x48)
     (policy,) = struct.unpack_from("<Q", report, 8)
     (vmpl,) = struct.unpack_from("<I", report, 0x30)
+    (platform_info,) = struct.unpack_from("<Q", report, 0x40)
+    if struct.unpack_from("<I", report)[0] not in _VERSIONS:
+        raise EvidenceRefused(Refusal.FORMAT, "a report of another version")
     key_kind = flags >> 2 & 7
     if key_kind not in (_VCEK, _VLEK):
         raise EvidenceRefused(Refusal.SIGNATURE, "the report says that it is not signed")
@@ -88,7 +95,7 @@ def _report(report: bytes, chain: _Chain) -> VendorReport:
         if _number(chain.signer, oid) != reported[at]:
             raise EvidenceRefused(Refusal.COLLATERAL_MISMATCH, "the certificate is for another patch level")
     chip_id = report[0x1A0:0x1E0]
-    if key_kind == _VCEK and _extension(chain.signer, "4").ljust(64, b"\0") != chip_id:
+    if key_kind == _VCEK and _chip(chain) != chip_id:
         raise EvidenceRefused(Refusal.COLLATERAL_MISMATCH, "the certificate is for another chip")
     levels = (reported, report[0x1E0:0x1E8], report[0x1F0:0x1F8])
     return VendorReport(
@@ -100,7 +107,13 @@ def _report(report: bytes, chain: _Chain) -> VendorReport:
         debug=bool(policy >> 19 & 1),
         migratable=bool(policy >> 18 & 1),
         vmpl=vmpl,
-        tcb=Tcb(components={name: min(level[at] for level in levels) for name, (_, at) in layout.items()}),
+        tcb=Tcb(
+            components={
+                **{name: min(level[at] for level in levels) for name, (_, at) in layout.items()},
+                "alias_check": platform_info >> _ALIAS_CHECK & 1,
+                "ciphertext_hiding": platform_info >> _CIPHERTEXT_HIDING & 1,
+            }
+        ),
         not_after=certificates.last_day(chain.all()),
         signer="vcek" if key_kind == _VCEK else "vlek",
         root=bytes.fromhex(certificates.fingerprint(chain.ark)),
@@ -117,6 +130,17 @@ def _extension(certificate: x509.Certificate, oid: str) -> bytes:
     return extension.value
 
 
+def _chip(chain: _Chain) -> bytes:
+    """The certificate's chip id as a report shows it: older certificates hold it bare, newer ones as a DER OCTET STRING."""
+    value = _extension(chain.signer, "4")
+    for size in (64, 8) if chain.product == "Turin" else (64,):  # Turin's ids have 8 bytes
+        if len(value) == size + 2 and value[:2] == bytes([4, size]):
+            value = value[2:]
+        if len(value) == size:
+            return value.ljust(64, b"\0")
+    raise EvidenceRefused(Refusal.COLLATERAL_MISMATCH, "the certificate's chip id has another length")
+
+
 def _number(certificate: x509.Certificate, oid: str) -> int:
     """A DER INTEGER of one or two bytes."""
     value = _extension(certificate, oid)
@@ -126,10 +150,13 @@ def _number(certificate: x509.Certificate, oid: str) -> int:
 
 
 def _check_revoked(chain: _Chain, collateral: Collateral, now: int) -> None:
-    """AMD's list for this product (DER, signed by the ARK), where the caller has one; it names revoked ASKs and VLEK issuers."""
-    data = collateral.items.get(f"amd-crl-{chain.product.lower()}")
-    if data is None:
-        return
+    """AMD's lists for this product (DER, signed by the ARK), where the caller has them; they name revoked ASKs and VLEK issuers."""
+    for name in (f"amd-crl-{chain.product.lower()}", f"amd-crl-{chain.product.lower()}-vlek"):
+        if name in collateral.items:
+            _check_list(chain, collateral.items[name], now)
+
+
+def _check_list(chain: _Chain, data: bytes, now: int) -> None:
     try:
         revoked = x509.load_der_x509_crl(data)
         key = chain.ark.public_key()

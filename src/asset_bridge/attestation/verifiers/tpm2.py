@@ -55,8 +55,9 @@ class TpmVerifier:
         issuers = [certificates.load(aux["ek-issuer"])] if "ek-issuer" in aux else []
         for chain in ([ek, *issuers, root], [ak, root]):
             certificates.check_issued(chain, now)
-            if certificates.is_authority(chain[0]) or not all(map(certificates.is_authority, chain[1:])):
-                raise EvidenceRefused(Refusal.CHAIN, "an issuer that is no authority, or a leaf that is one")
+            certificates.check_authorities(chain[1:])
+            if certificates.is_authority(chain[0]):
+                raise EvidenceRefused(Refusal.CHAIN, "a leaf that is an authority")
         public = aux.get("ak-public", b"")
         key = attestation_key(public)
         _check_enrolment(ak, ek, public, key)

@@ -10,8 +10,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from eth_hash.auto import keccak
-
 from asset_bridge.chain.abi import Event
 from asset_bridge.chain.actor import Actor
 from asset_bridge.chain.config import DeployConfig
@@ -28,6 +26,7 @@ from asset_bridge.chain.twin.ledger import AssetLedger
 from asset_bridge.chain.twin.registry import NodeRegistry
 from asset_bridge.chain.twin.world import Contract, ContractRevert, Message, Snapshot, World
 from asset_bridge.errors import InputError, TamperedError
+from asset_bridge.keys.keccak import keccak
 
 GAS_USED = 100_000  # the twin has no gas; a fixed figure keeps costs visible in tests
 

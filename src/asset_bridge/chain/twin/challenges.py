@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from eth_hash.auto import keccak
-
 from asset_bridge.chain import packing
 from asset_bridge.chain.ids import cfrag_digest
 from asset_bridge.chain.messages import fetch_digest, receipt_digest
@@ -26,6 +24,7 @@ from asset_bridge.chain.records import ZERO_ADDRESS, DeliveryReceipt
 from asset_bridge.chain.twin.exchange import OLD_ROW_BIT, Exchange
 from asset_bridge.chain.twin.world import Contract, Message, World, zero
 from asset_bridge.errors import BridgeError
+from asset_bridge.keys.keccak import keccak
 from asset_bridge.keys.secp256k1 import Point
 from asset_bridge.keys.signing import recover_digest
 from asset_bridge.reencryption import Capsule, receiver_digest

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from eth_abi.abi import encode
-from eth_hash.auto import keccak
 
 from asset_bridge.chain import ids, packing
 from asset_bridge.chain.messages import fetch_digest, receipt_digest
@@ -27,6 +27,7 @@ from asset_bridge.chain.records import ZERO32, ZERO_ADDRESS, DeliveryReceipt, Or
 from asset_bridge.chain.twin.money import Money
 from asset_bridge.chain.twin.orders import bitmap
 from asset_bridge.chain.twin.world import Message, zero
+from asset_bridge.keys.keccak import keccak
 
 OLD_ROW_BIT = 0x80
 
@@ -179,15 +180,19 @@ class Exchange(Money):
         )
         progress = Progress(bitmap(slots), message.now_at + periods.access_seconds).pack()
         self.store(order_id, new, packing.core(packing.basis(terms, card), digest, keccak(progress)))
-        self.log("Paid", order_id=order_id, payer=message.sender, accepts=accepts)
+        self.log("Paid", order_id=order_id, payer=message.sender, accepted=bitmap(slots))
         until = self.busy_until(deliver_by, True, terms.periods)
         inner, rows = replace(message, sender=self.address), [parsed.rows[s] for s in slots]
         self.ledger.hold(inner, terms.asset_id, until)
-        self.registry.hold(inner, [r.node_id for r in rows], [r.epoch for r in rows], until)
+        self.registry.hold(inner, [r.node_id for r in rows], packing.pack_epochs([r.epoch for r in rows]), until)
         self.take(message, terms.consumer, terms.token, terms.price)
 
     # ── delivery and the way out ──
-    def record_delivery(
+    def record_delivery(self, message: Message, order_id: bytes, terms: TermsArgs, card: bytes, *delivery: Any) -> None:
+        """Anyone, with the fetch and t receipts of one generation."""
+        self._record(message, order_id, TermsArgs(*terms), card, *delivery)
+
+    def _record(
         self,
         message: Message,
         order_id: bytes,
@@ -200,9 +205,8 @@ class Exchange(Money):
         receipts: bytes,
         old_rows: bytes,
         recorder: bytes,
-    ) -> None:
-        """Anyone, with the fetch and t receipts of one generation."""
-        terms = TermsArgs(*terms)
+    ) -> bytes:
+        """Verify fetch and receipts and move the order to delivered; its progress then."""
         current = self.known_table(order_id, keccak(terms.pk_b + table), current_table)
         states = (OrderState.PAID, OrderState.REVOKED)
         status = self.read(order_id, terms, card, current, keccak(progress), *states)
@@ -232,6 +236,7 @@ class Exchange(Money):
             receipts=receipts,
             old_rows=old_rows,
         )
+        return delivered
 
     def _receipts(
         self, order_id: bytes, table: Table, fetch: bytes, receipts: bytes, old_rows: bytes
@@ -285,13 +290,32 @@ class Exchange(Money):
         early = message.now_at < status.deadline
         actor = self.authorised(message, authority, "AcceptDelivery", order_id)
         self.check(not early or actor == terms.consumer, "not the consumer")
-        accounts, amounts = self.divide(terms, credits, progress)
-        self.store(order_id, replace(status, state=OrderState.SETTLED, deadline=0))
-        for account, amount in zip(accounts, amounts, strict=True):
-            self.credit(terms.token, account, amount)
-        self.log("Settled", order_id=order_id, accepted=early, accounts=tuple(accounts), amounts=tuple(amounts))
+        self._settle(order_id, terms, credits, progress, accepted=early)
         if not zero(claim_for):
             self.pay_out(terms.token, claim_for, message.sender)
+
+    def _settle(self, order_id: bytes, terms: TermsArgs, credits: bytes, progress: bytes, *, accepted: bool) -> None:
+        status = replace(self.status_of(order_id), state=OrderState.SETTLED, deadline=0)
+        self.store(order_id, status)
+        self.log("Settled", order_id=order_id, accepted=accepted)
+        for account, amount in zip(*self.divide(terms, credits, progress), strict=True):
+            self.credit(terms.token, account, amount)
+
+    def accept_receipts(
+        self,
+        message: Message,
+        order_id: bytes,
+        terms: TermsArgs,
+        key_commitment: bytes,
+        credits: bytes,
+        *rest: Any,
+    ) -> None:
+        """The consumer brings the receipts and accepts: recorded and divided in one call."""
+        *delivery, authority = rest
+        terms, card = TermsArgs(*terms), packing.card(key_commitment, keccak(credits))
+        self._consumer(message, authority, terms, "AcceptDelivery", order_id)
+        progress = self._record(message, order_id, terms, card, *delivery)
+        self._settle(order_id, terms, credits, progress, accepted=True)
 
     def agree_refund(
         self,

@@ -9,8 +9,6 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 
-from eth_hash.auto import keccak
-
 from asset_bridge.chain import packing
 from asset_bridge.chain.messages import destroyed_digest
 from asset_bridge.chain.packing import SERVING_STOPPED, WAS_PAID, KeyParts, Row, Status, Table, TermsArgs
@@ -18,6 +16,7 @@ from asset_bridge.chain.records import ZERO32, DestroyedReceipt, OrderState
 from asset_bridge.chain.twin.exchange import Exchange
 from asset_bridge.chain.twin.orders import bitmap
 from asset_bridge.chain.twin.world import Contract, Message, World
+from asset_bridge.keys.keccak import keccak
 
 MIN_SHARES, MAX_SHARES = 2, 16
 SERVED = (OrderState.APPROVED, OrderState.PAID, OrderState.DELIVERED, OrderState.SETTLED)
@@ -100,8 +99,9 @@ class Grants(Contract):
         self.check(MIN_SHARES <= threshold <= count <= MAX_SHARES, "threshold is out of range")
         pieces = [shares[i * size : (i + 1) * size] for i in range(count)]
         nodes, epochs = [p[:32] for p in pieces], [int.from_bytes(p[32:40], "big") for p in pieces]
-        operators, signers = self.exchange.registry.tee_slots(message, nodes, epochs)
-        for field in (nodes, operators, [p[40:72] for p in pieces], [p[73:105] for p in pieces]):
+        self._fit(epochs)
+        signers = self.exchange.registry.tee_slots(message, nodes, packing.pack_epochs(epochs))
+        for field in ([p[40:72] for p in pieces], [p[73:105] for p in pieces]):
             self.check(len(set(field)) == count, "slots are not distinct")
         pk_a, rows = bytes([parts.pk_a_sign]) + parts.pk_a_x, []
         for i, piece in enumerate(pieces):
@@ -112,6 +112,9 @@ class Grants(Contract):
             self._order_key(message, sealed[64:69])
             rows.append(Row(nodes[i], epochs[i], signers[i], piece[40:72], piece[72:105], piece[105:137]))
         return Table(threshold, generation, precursor, tuple(rows))
+
+    def _fit(self, epochs: Sequence[int]) -> None:
+        self.check(max(epochs) <= 0xFFFF, "not the current epoch", "registry")
 
     def _order_key(self, message: Message, expires: bytes) -> None:
         # the node's signature over its order key is verified off chain, by the provider who asked for it
@@ -185,7 +188,7 @@ class Grants(Contract):
     def _hold(self, message: Message, status: Status, terms: TermsArgs, rows: Sequence[Row]) -> None:
         until = self.exchange.busy_until(status.deadline, status.state == OrderState.PAID, terms.periods)
         inner = replace(message, sender=self.address)
-        nodes, epochs = [r.node_id for r in rows], [r.epoch for r in rows]
+        nodes, epochs = [r.node_id for r in rows], packing.pack_epochs([r.epoch for r in rows])
         self.exchange.registry.hold_for(inner, self.exchange.address, nodes, epochs, until)
 
     def reseal(
@@ -211,10 +214,12 @@ class Grants(Contract):
         old = self.exchange.parse_table(table)
         before = self.exchange.row(old, slot)
         node_id, epoch = replacement[:32], int.from_bytes(replacement[32:40], "big")
-        operators, signers = self.exchange.registry.tee_slots(message, [node_id], [epoch])
+        self._fit([epoch])
+        signers = self.exchange.registry.tee_slots(message, [node_id], epoch)
+        operator = self.exchange.registry.view_operator_of(node_id)
         others = [row.node_id for i, row in enumerate(old.rows) if i != slot]
         taken = [self.exchange.registry.view_operator_of(other) for other in others]
-        self.check(operators[0] not in taken, "slots are not distinct")
+        self.check(operator not in taken, "slots are not distinct")
         row = Row(node_id, epoch, signers[0], before.kfrag_id, before.u1, replacement[40:])
         self.exchange.check_accept(order_id, old.generation, slot, row, accept)
         new, paid = old.with_row(slot, row), bool(status.flags & WAS_PAID)

@@ -6,9 +6,9 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 from eth_abi.abi import encode
-from eth_hash.auto import keccak
 
 from asset_bridge.chain import ids, packing
 from asset_bridge.chain.keys import checksum_address
@@ -17,6 +17,7 @@ from asset_bridge.chain.packing import OfferArgs
 from asset_bridge.chain.records import ZERO32, ZERO_ADDRESS
 from asset_bridge.chain.twin.registry import NodeRegistry
 from asset_bridge.chain.twin.world import Contract, Message, World, zero
+from asset_bridge.keys.keccak import keccak
 
 LISTED, RETIRED = 1, 2
 MAX_PERIOD = 315_360_000
@@ -166,7 +167,6 @@ class AssetLedger(Contract):
         offer_terms: tuple[int, str, bytes, int],
         supersedes: bytes,
         storage: bytes,
-        body: bytes,
         authority: bytes,
     ) -> bytes:
         """A new asset."""
@@ -207,10 +207,15 @@ class AssetLedger(Contract):
             supersedes=supersedes,
             storage=storage,
         )
-        if body:
-            good = len(body) == body_length and hashlib.sha256(body).digest() == body_digest
-            self.check(good, "body does not match")
-            self.log("BodySaved", asset_id=asset_id, body=body)
+        return asset_id
+
+    def list_with_body(self, message: Message, *args: Any) -> bytes:
+        """A new asset whose body the chain keeps; arguments as of `list_asset`, the body before the authority."""
+        (*listing, body, authority), body_digest, body_length = args, args[6], args[7]
+        good = len(body) == body_length and hashlib.sha256(body).digest() == body_digest
+        self.check(good, "body does not match")
+        asset_id = self.list_asset(message, *[*listing, authority])
+        self.log("BodySaved", asset_id=asset_id, body=body)
         return asset_id
 
     def _asset_id(self, provider: str, header: bytes, capsule: bytes, package: bytes, *rest: object) -> bytes:

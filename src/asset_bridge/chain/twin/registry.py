@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from asset_bridge.chain import ids
+from asset_bridge.chain import ids, packing
 from asset_bridge.chain.packing import EpochArgs, epoch_hash
 from asset_bridge.chain.records import ZERO32, ZERO_ADDRESS, NodeKind, Vendor
 from asset_bridge.chain.twin.world import Contract, Message, World, zero
@@ -172,10 +172,15 @@ class NodeRegistry(Contract):
         self.check(node.kind == NodeKind.TEE and self._measured(message, node), "measurement is not listed")
         return node
 
-    def tee_slots(self, message: Message, nodes: Sequence[bytes], epochs: Sequence[int]) -> tuple[list[str], list[str]]:
-        """Operators and signing keys of live TEE nodes at these epochs."""
-        found = [self._live_tee(message, n, e) for n, e in zip(nodes, epochs, strict=True)]
-        return [n.operator for n in found], [n.args.signing_key for n in found]
+    def tee_slots(self, message: Message, nodes: Sequence[bytes], epochs: int) -> list[str]:
+        """Signing keys of live TEE nodes of distinct operators at these epochs."""
+        operators, signers = set[str](), []
+        for node_id, epoch in zip(nodes, packing.unpack_epochs(epochs, len(nodes)), strict=True):
+            node = self._live_tee(message, node_id, epoch)
+            self.check(node.operator not in operators, "operators are not distinct")
+            operators.add(node.operator)
+            signers.append(node.args.signing_key)
+        return signers
 
     def light_key(self, message: Message, node_id: bytes, epoch: int) -> str:
         """The signing key of a live light node's epoch."""
@@ -185,22 +190,20 @@ class NodeRegistry(Contract):
         self.check(node.epoch == epoch, "not the current epoch")
         return node.args.signing_key
 
-    def hold(self, message: Message, nodes: Sequence[bytes], epochs: Sequence[int], until: int) -> None:
+    def hold(self, message: Message, nodes: Sequence[bytes], epochs: int, until: int) -> None:
         """A listed Exchange binds accepted nodes."""
         self.only_exchange(message)
         self._hold(message, nodes, epochs, until)
 
-    def hold_for(
-        self, message: Message, exchange: str, nodes: Sequence[bytes], epochs: Sequence[int], until: int
-    ) -> None:
+    def hold_for(self, message: Message, exchange: str, nodes: Sequence[bytes], epochs: int, until: int) -> None:
         """The same, for the Grants of a listed Exchange."""
         self.check(self.exchange_active(message, exchange), "not a listed exchange", "governor")
         grants = self.world.table("Exchange", "fixed").get("grants")
         self.check(message.sender == grants, "not the exchange's grants contract")
         self._hold(message, nodes, epochs, until)
 
-    def _hold(self, message: Message, nodes: Sequence[bytes], epochs: Sequence[int], until: int) -> None:
-        for node_id, epoch in zip(nodes, epochs, strict=True):
+    def _hold(self, message: Message, nodes: Sequence[bytes], epochs: int, until: int) -> None:
+        for node_id, epoch in zip(nodes, packing.unpack_epochs(epochs, len(nodes)), strict=True):
             node = self._live_tee(message, node_id, epoch)
             self.check(until <= MAX_EXPIRY or node.busy_until >= until, "time is too large")
             self.table("nodes")[node_id] = replace(node, busy_until=max(node.busy_until, until))

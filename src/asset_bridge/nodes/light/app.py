@@ -64,6 +64,14 @@ def build(
         Route("POST", "/v1/orders/{order_id}/reencrypt", node.reencrypt, "Pass a fetch on to the TEE nodes"),
         Route("POST", "/v1/acks", node.acknowledge, "Keep a receipt and acknowledge it"),
         Route("GET", "/v1/nodes", node.nodes, "Registered nodes"),
+        Route(
+            "GET",
+            "/v1/replicas",
+            node.replicas,
+            "Stored files, their replicas and the last audit; for operators of storage nodes",
+            signed=True,
+            allow=core.storage_operator,
+        ),
         Route("GET", "/v1/events", node.events, "Events after a block: one page (follow=0) or a stream"),
         signed("POST", "/v1/webhooks", node.webhook, "Send matching events to a URL of the operator's list"),
     ]
@@ -164,6 +172,9 @@ class _Light:
 
     def nodes(self, _call: Call) -> Answer:
         return Answer(json={"nodes": to_json(self._core.parts.reader.nodes())}, headers=_NO_STORE)
+
+    def replicas(self, _call: Call) -> Answer:
+        return Answer(json=self._core.replicas().encode(), headers=_NO_STORE)
 
     def events(self, call: Call) -> Answer:
         after_block = call.query_int("after_block", 0, 0, 2**53 - 1)

@@ -23,6 +23,7 @@ from asset_bridge.chain.records import (
     FetchSignature,
     Node,
     NodeKind,
+    OrderState,
     StorageReceipt,
 )
 from asset_bridge.errors import BridgeError, InputError, RefusedError, UnavailableError
@@ -35,9 +36,10 @@ from asset_bridge.nodes.light.delivery import RECORD_AFTER_SECONDS, Delivery, Re
 from asset_bridge.nodes.light.events import EventIndex, Webhooks
 from asset_bridge.nodes.light.receipts import ReceiptStore
 from asset_bridge.nodes.light.replicas import Replica
-from asset_bridge.nodes.light.uploads import MIN_REPLICAS, Uploads, too_few
+from asset_bridge.nodes.light.uploads import MIN_REPLICAS, Upload, Uploads, too_few
 from asset_bridge.trade.ports import ChainAccount, ChainReader, Progress, Signer, TeeNode
 from asset_bridge.trade.remote import Fanout
+from asset_bridge.trade.replica_report import AuditResult, FileReplicas, ReplicaReport
 from asset_bridge.trade.unpin import UnpinReceipt
 from asset_bridge.transport.calls import Reason
 
@@ -99,6 +101,7 @@ class LightNodeCore:
         post = parts.post or _no_webhooks
         self.webhooks = Webhooks(parts.folder / "webhooks.sqlite", parts.index, parts.webhooks, post)
         self.findings: list[Finding] = []
+        self.audited_at = 0
         self._lock = threading.Lock()
         self._probe: tuple[float, int] = (0.0, 0)
 
@@ -146,7 +149,8 @@ class LightNodeCore:
         """Delete a body from the storage nodes: receipts, and the names of nodes that did not answer.
 
         Raises:
-            RefusedError(light.unpin): it is not the asker's, or an asset that names it is still listed or busy.
+            RefusedError(light.unpin): it is not the asker's, or an asset that names it is still listed or busy, or has an order that
+            is approved and can still be paid.
         """
         upload = self.uploads.find(root)
         if upload is None:
@@ -154,6 +158,7 @@ class LightNodeCore:
         listed = [a for a in self.parts.reader.assets() if a.listing.body_digest == root.digest]
         now = self.parts.clock()
         free = all(a.provider == asked_by and a.retired and a.busy_until <= now for a in listed)
+        free = free and not any(self._may_be_paid(a.asset_id, now) for a in listed)
         if not free or (not listed and upload.uploader != asked_by):
             raise RefusedError(
                 "light.unpin",
@@ -172,10 +177,33 @@ class LightNodeCore:
             self.uploads.forget(root)
         return receipts, silent
 
+    def _may_be_paid(self, asset_id: bytes, now: float) -> bool:
+        orders = self.parts.reader.orders(asset_id=asset_id)
+        return any(order.state is OrderState.APPROVED and order.pay_by > now for order in orders)
+
     def audit(self) -> list[Finding]:
         """One round of the replicas' audit; see audit.py."""
         self.findings = audit(self.uploads)
+        self.audited_at = int(self.parts.clock())
         return self.findings
+
+    def replicas(self) -> ReplicaReport:
+        """Every file that this node put on storage, who holds it, and what the last audit found; for operators of storage nodes."""
+        found = {finding.root: finding for finding in self.findings}
+        files = tuple(_file_replicas(upload, found.get(upload.root)) for upload in self.uploads.finished())
+        return ReplicaReport(files, self.parts.wanted_replicas, self.audited_at)
+
+    def storage_operator(self, address: str) -> None:
+        """Raises RefusedError(light.not-an-operator) for an account that runs no live storage node and not this node."""
+        live = [node for node in self.parts.reader.nodes(NodeKind.STORAGE) if node.live]
+        known = {node.operator for node in live} | {node.current.signing_address for node in live}
+        if address not in known | {self.parts.key.address}:
+            raise RefusedError(
+                "light.not-an-operator",
+                "This list is for the operators of this network's storage nodes.",
+                hint="Ask with the home of a storage node's operator.",
+                actor="operator",
+            )
 
     # --- the chain ----------------------------------------------------------------------------------------------------------
 
@@ -234,6 +262,12 @@ class LightNodeCore:
         if reachable < self.parts.wanted_replicas:
             text = f"{reachable} storage nodes answer and {self.parts.wanted_replicas} are wanted."
             reasons.append(Reason("light.storage-below-r", text, "storage node"))
+        gone = [finding for finding in self.findings if finding.missing_count]
+        if gone:
+            first = gone[0]
+            blocks = ", ".join(str(cid) for cid in first.missing_blocks[:3])
+            text = f"{len(gone)} files have blocks that no replica gives, as {first.root}: {blocks} ({first.missing_count} in all)."
+            reasons.append(Reason("light.blocks-lost", text, "storage node"))
         short = [finding for finding in self.findings if finding.missing_replicas]
         if short:
             text = f"{len(short)} files have fewer than {self.parts.wanted_replicas} good replicas."
@@ -263,6 +297,21 @@ class LightNodeCore:
                         continue
                 self._probe = (now, count)
             return count
+
+
+def _file_replicas(upload: Upload, finding: Finding | None) -> FileReplicas:
+    audited = None
+    if finding is not None:
+        audited = AuditResult(
+            finding.good,
+            finding.repaired,
+            finding.lost,
+            dict(finding.damage),
+            finding.missing_replicas,
+            tuple(str(cid) for cid in finding.missing_blocks),
+            finding.missing_count,
+        )
+    return FileReplicas(str(upload.root), upload.length_bytes, upload.purpose, upload.held_by, audited)
 
 
 def _no_webhooks(_url: str, _message: Mapping[str, Any]) -> None:

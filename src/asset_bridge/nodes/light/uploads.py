@@ -10,6 +10,7 @@ random blocks of it back.
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -52,6 +53,7 @@ class Uploads:
     ) -> None:
         self._replicas, self._randbytes, self.wanted = replicas, randbytes, wanted
         self._lock = threading.Lock()
+        self._sweeps: dict[Cid, int] = {}
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
@@ -177,16 +179,27 @@ class Uploads:
         with self._lock:
             self._db.execute("DELETE FROM uploads WHERE root = ?", (root.to_bytes(),))
 
-    def candidates(self, without: Iterable[bytes] = ()) -> list[Replica]:
-        """Storage nodes in random order, one of each operator first."""
-        left = set(without)
-        shuffled = sorted(
-            (r for r in self._replicas() if r.node_id not in left), key=lambda _replica: self._randbytes(8)
-        )
-        seen: set[str] = set()
+    def candidates(self, without: Iterable[Replica] = (), beside: Iterable[Replica] = ()) -> list[Replica]:
+        """Storage nodes for another copy: first one of each operator that `beside` does not name yet, then the others.
+
+        Within each group the order is drawn by lot, and a node with twice the free space comes first twice as often; nodes that do not
+        answer come last.
+        """
+        left = {replica.node_id for replica in without}
+        free, _failed = try_each({r.node_id: r.free_bytes for r in self._replicas() if r.node_id not in left})
+        silent = float("inf")
+
+        def lot(replica: Replica) -> float:
+            if replica.node_id not in free:
+                return silent
+            share: float = (int.from_bytes(self._randbytes(7), "big") + 1) / (1 << 56)
+            return -math.log(share) / max(1, int(free[replica.node_id]))
+
+        drawn = sorted((r for r in self._replicas() if r.node_id not in left), key=lot)
+        seen = {replica.operator for replica in beside} - {ZERO_ADDRESS}
         first: list[Replica] = []
         later: list[Replica] = []
-        for replica in shuffled:
+        for replica in drawn:
             (later if replica.operator in seen else first).append(replica)
             if replica.operator != ZERO_ADDRESS:
                 seen.add(replica.operator)
@@ -207,7 +220,9 @@ class Uploads:
         """Keep the chosen nodes that still take it; add others up to r."""
         calls = {r.node_id: _begin_call(r, upload) for r in self._named(upload.chosen)}
         done, failed = try_each(calls)
-        for replica in self.candidates(without=upload.chosen):
+        chosen_now = self._named(upload.chosen)
+        beside = [replica for replica in chosen_now if replica.node_id in done]
+        for replica in self.candidates(chosen_now, beside) if len(done) < self.wanted else ():
             if len(done) >= self.wanted:
                 break
             try:
@@ -245,13 +260,22 @@ class Uploads:
         done, failed = try_each({replica.node_id: finish(replica) for replica in ready})
         return [replica for replica in ready if replica.node_id in done], failed
 
-    def read_back(self, replica: Replica, upload: Upload, count: int) -> None:
-        """The tree and `count` random leaves (all of a short file) come back right from this node, or its error is raised."""
+    def next_sweep(self, root: Cid, count: int) -> int:
+        """Where this round's reading in order begins: each round goes on by `count` leaves, round and round."""
+        with self._lock:
+            start = self._sweeps.get(root, 0)
+            self._sweeps[root] = start + count
+        return start
+
+    def read_back(self, replica: Replica, upload: Upload, count: int, *, sweep: Iterable[int] = ()) -> None:
+        """The tree, `count` random leaves (all of a short file) and the leaves of `sweep` (counted round and round) come back right from
+        this node, or its error is raised."""
         source = MultiSource([replica])
         dag = source.tree(upload.root, upload.length_bytes)
         numbers: Iterable[int] = range(len(dag.leaves))
         if len(dag.leaves) > count:
             numbers = [int.from_bytes(self._randbytes(16), "big") % len(dag.leaves) for _ in range(count)]
+            numbers = dict.fromkeys([*numbers, *(number % len(dag.leaves) for number in sweep)])
         for number in numbers:
             source.get_block(dag.leaves[number].to_bytes())
 

@@ -21,6 +21,7 @@ from asset_bridge.errors import BridgeError, InputError, RefusedError, Unavailab
 from asset_bridge.ipfs.store import BlockStore, ImportState
 from asset_bridge.ipld.cid import Cid
 from asset_bridge.ipld.unixfs import LEAF_BYTES
+from asset_bridge.nodes.storage.archives import MAX_ARCHIVE_BYTES, ArchiveRoutes, Archives
 from asset_bridge.nodes.storage.gateway import gateway_routes
 from asset_bridge.trade.ports import ChainReader, Signer
 from asset_bridge.trade.unpin import sign_unpin
@@ -55,15 +56,16 @@ def build(
     *,
     allow: Callable[[str], None],
     low_bytes: int = 0,
+    store_name: str = "embedded",
     on_stop: tuple[Callable[[], None], ...] = (),
 ) -> Starlette:
     """The node's app.
 
     Args:
         allow: raises RefusedError for an account that may not write.
-        low_bytes: with less than this free, /health says so.
+        low_bytes: with less than this free, /health says so. store_name: what keeps the blocks, for /v1/info.
     """
-    node = _Storage(store, identity, guard, low_bytes)
+    node = _Storage(store, identity, guard, low_bytes, store_name)
 
     def write(method: str, path: str, handler: Callable[[Call], Answer], summary: str, **more: Any) -> Route:
         return Route(method, path, handler, summary, signed=True, allow=allow, **more)
@@ -75,8 +77,22 @@ def build(
         write("PUT", "/v1/bodies/{root}/blocks/{cid}", node.put, "Add or repair a block", max_body_bytes=LEAF_BYTES),
         write("POST", "/v1/bodies/{root}/finish", node.finish, "Make the body durable"),
         write("DELETE", "/v1/bodies/{root}", node.remove, "Delete a body; answers with a signed receipt"),
-        write("GET", "/v1/inventory", node.inventory, "Bodies and imports of this node"),
+        Route(
+            "GET",
+            "/v1/inventory",
+            node.inventory,
+            "Bodies and imports of this node, for writers and for its operator",
+            signed=True,
+            allow=lambda address: None if address == identity.key.address else allow(address),
+        ),
     ]
+    if isinstance(store, Archives):
+        archives = ArchiveRoutes(store)
+        routes += [
+            write("PUT", "/v1/archives", archives.add, "Import any DAG as CAR", max_body_bytes=MAX_ARCHIVE_BYTES),
+            write("GET", "/v1/archives", archives.list, "Imported archives"),
+            write("DELETE", "/v1/archives/{name}", archives.remove, "Delete an imported archive"),
+        ]
     return build_app(
         routes,
         title="Asset Bridge storage node",
@@ -142,8 +158,9 @@ def state_json(state: ImportState) -> dict[str, Any]:
 class _Storage:
     """The handlers."""
 
-    def __init__(self, store: BlockStore, identity: StorageIdentity, guard: Guard, low_bytes: int) -> None:
+    def __init__(self, store: BlockStore, identity: StorageIdentity, guard: Guard, low_bytes: int, name: str) -> None:
         self._store, self._identity, self._guard, self._low_bytes = store, identity, guard, low_bytes
+        self._name = name
 
     def info(self) -> dict[str, Any]:
         who = self._identity
@@ -156,6 +173,7 @@ class _Storage:
             "registry": who.registry,
             "signing_address": who.key.address,
             "free_bytes": self._store.free_bytes(),
+            "store": self._name,
             "version": __version__,
         }
 

@@ -1,29 +1,35 @@
-"""GET and HEAD /ipfs/{cid} by the trustless gateway protocol: one raw block, or a body as CAR.
+"""GET and HEAD /ipfs/{cid}[/{path}] by the trustless gateway protocol: one raw block, or a DAG as CAR.
 
-Source: spec/node-http.md §6 (IPFS trustless gateway specification). Promises: what is sent was verified against its CID on the way out;
-answers may be cached for ever. Does not promise: paths below a CID, ranges (one block is the smallest unit a reader can verify).
+Source: spec/node-http.md §6 (IPFS trustless gateway specification, blocks and CAR). Promises: what is sent was verified against its id on
+the way out; answers may be cached for ever; a CAR is whole, or its connection is cut. Does not promise: deserialised files, IPNS.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Protocol
+from collections.abc import Iterator
+from typing import Any, Protocol
 
 from asset_bridge.errors import BridgeError, InputError, UnavailableError
-from asset_bridge.ipfs.gateway import RAW_MEDIA_TYPE
-from asset_bridge.ipld.car import car_block, car_header
-from asset_bridge.ipld.cid import DAG_PB, Cid
-from asset_bridge.ipld.unixfs import parse_file_node
+from asset_bridge.ipfs.memory import block_missing
+from asset_bridge.ipld.any_car import archive_header, section
+from asset_bridge.ipld.cid import DAG_PB, RAW, Cid
+from asset_bridge.ipld.content_id import ContentId
+from asset_bridge.ipld.walk import Resolved, resolve, walk
+from asset_bridge.nodes.storage.asked import Asked, matches, one_range, read_request
 from asset_bridge.transport.calls import Answer, Call, Route
 from asset_bridge.transport.server import error_answer
 
-CAR_MEDIA_TYPE = "application/vnd.ipld.car"
 _FOR_EVER = "public, max-age=29030400, immutable"
-_IDENTITY_PROBE = "bafkqaaa"  # the empty block inside its own CID: how clients find out that this is a gateway
+_STATUS = {
+    "ipfs.block-missing": 404,
+    "ipfs.path": 404,
+    "ipfs.not-acceptable": 406,
+    "ipfs.range": 416,
+}
 
 
 class Blocks(Protocol):
-    """Where the blocks come from."""
+    """Where the blocks come from. One that has `find_block` and `find_size` (EmbeddedStore) serves any id, others sha2-256 ids."""
 
     def get_block(self, cid: Cid) -> bytes:
         """A verified block."""
@@ -36,99 +42,132 @@ class Blocks(Protocol):
 
 def gateway_routes(blocks: Blocks) -> list[Route]:
     """The gateway's routes over `blocks`."""
-    return [
-        Route("GET", "/ipfs/{cid}", lambda call: _answer(blocks, call), "A raw block, or a body as CAR"),
-    ]
+    gateway = _Gateway(blocks)
+    return [Route("GET", "/ipfs/{path:path}", gateway.answer, "A raw block, or a DAG as CAR")]
 
 
-def _answer(blocks: Blocks, call: Call) -> Answer:
-    try:
-        form = _format(call)
-        if call.params["cid"] == _IDENTITY_PROBE:
-            return Answer(body=b"", media_type=RAW_MEDIA_TYPE)
-        cid = Cid.parse(call.params["cid"])
-        headers = _headers(cid, form)
-        if _matches(call.headers.get("if-none-match", ""), headers["etag"]):
-            return Answer(status=304, body=b"", headers=headers)
-        if form == "car":
-            return _car(blocks, cid, call, headers)
-        if call.method == "HEAD":
-            size = blocks.block_size(cid)
-            if size is None:
-                raise UnavailableError("ipfs.block-missing", f"The block {cid} is not here.", actor="storage node")
-            return Answer(body=b"", headers={**headers, "content-length": str(size)}, media_type=RAW_MEDIA_TYPE)
-        return Answer(body=blocks.get_block(cid), headers=headers, media_type=RAW_MEDIA_TYPE)
-    except UnavailableError as error:
-        return error_answer(error, 404 if error.code == "ipfs.block-missing" else None)
+class _Gateway:
+    def __init__(self, blocks: Any) -> None:
+        self._blocks, self._any = blocks, hasattr(blocks, "find_block")
 
-
-def _format(call: Call) -> str:
-    """raw or car, by the query, else by Accept."""
-    asked = call.query.get("format", "")
-    if not asked:
-        kinds = [part.split(";")[0].strip() for part in call.headers.get("accept", "").split(",")]
-        asked = next((name for name, kind in (("raw", RAW_MEDIA_TYPE), ("car", CAR_MEDIA_TYPE)) if kind in kinds), "")
-    if asked not in ("raw", "car"):
-        raise InputError(
-            "ipfs.format",
-            "This gateway serves only answers that can be verified.",
-            hint=f"Ask with format=raw or format=car, or Accept: {RAW_MEDIA_TYPE}.",
-        )
-    return asked
-
-
-def _headers(cid: Cid, form: str) -> dict[str, str]:
-    ending = {"raw": "bin", "car": "car"}[form]
-    return {
-        "etag": f'"{cid}.{form}"',
-        "cache-control": _FOR_EVER,
-        "content-disposition": f'attachment; filename="{cid}.{ending}"',
-        "x-ipfs-path": f"/ipfs/{cid}",
-        "x-ipfs-roots": str(cid),
-        "vary": "accept",
-    }
-
-
-def _matches(given: str, etag: str) -> bool:
-    return given.strip() == "*" or etag in [part.strip().removeprefix("W/") for part in given.split(",")]
-
-
-def _car(blocks: Blocks, root: Cid, call: Call, headers: dict[str, str]) -> Answer:
-    scope, order, dups = (
-        call.query.get(name, default)
-        for name, default in (("dag-scope", "all"), ("car-order", "dfs"), ("car-dups", "n"))
-    )
-    if scope not in ("all", "entity", "block") or order not in ("dfs", "unk") or dups not in ("y", "n"):
-        raise InputError(
-            "ipfs.format", "This gateway sends CAR with dag-scope all, entity or block, in depth-first order."
-        )
-    media = f"{CAR_MEDIA_TYPE}; version=1; order=dfs; dups={dups}"
-    if call.method == "HEAD":
-        if blocks.block_size(root) is None:
-            raise UnavailableError("ipfs.block-missing", f"The block {root} is not here.", actor="storage node")
-        return Answer(body=b"", headers=headers, media_type=media)
-    first = blocks.get_block(root)  # before the status line goes out
-    sections = _sections(blocks.get_block, root, first, whole=scope != "block", dups=dups == "y")
-    return Answer(
-        stream=sections,
-        headers={**headers, "etag": headers["etag"].replace(".car", f".car.{scope}.{dups}")},
-        media_type=media,
-    )
-
-
-def _sections(get: Callable[[Cid], bytes], root: Cid, first: bytes, *, whole: bool, dups: bool) -> Iterator[bytes]:
-    yield car_header(root)
-    todo, seen = [root], set[Cid]()
-    while todo:
-        cid = todo.pop()
-        if not dups and cid in seen:
-            continue
-        seen.add(cid)
+    def answer(self, call: Call) -> Answer:
+        headers: dict[str, str] = {"access-control-allow-origin": "*"}
         try:
-            block = first if cid == root else get(cid)
-        except BridgeError:
-            # The status line is gone: a cut-off stream is how CAR says that a block is missing.
-            raise ConnectionError("a block of this body cannot be read") from None
-        yield car_block(cid, block)
-        if whole and cid.codec == DAG_PB:
-            todo.extend(link.cid for link in reversed(parse_file_node(block).links))
+            asked = read_request(call)
+            headers["accept-ranges"] = "bytes" if asked.form == "raw" else "none"
+            return self._answer(asked, call, headers)
+        except (InputError, UnavailableError) as error:
+            status = _STATUS.get(error.code)
+            if status == 404 and "only-if-cached" in call.headers.get("cache-control", ""):
+                status = 412
+            refusal = error_answer(error, status)
+            return Answer(status=refusal.status, json=refusal.json, headers={**headers, **refusal.headers})
+
+    def _answer(self, asked: Asked, call: Call, headers: dict[str, str]) -> Answer:
+        given = call.headers.get("if-none-match", "")
+        if given and not asked.segments and given.strip() != "*" and matches(given, asked.etag(asked.root)):
+            headers |= self._headers(asked, asked.etag(asked.root), asked.roots_text)
+            return Answer(
+                status=304, body=b"", headers=headers, media_type=asked.media_type
+            )  # nothing of it can have changed
+        where = resolve(self._get, asked.root, list(asked.segments))
+        etag = asked.etag(where.cid)
+        headers |= self._headers(asked, etag, ",".join((asked.roots_text, *(str(cid) for cid in where.roots[1:]))))
+        if given and matches(given, etag):
+            return Answer(status=304, body=b"", headers=headers, media_type=asked.media_type)
+        if asked.form == "raw":
+            return self._raw(asked, where, call, headers)
+        if call.method == "HEAD":
+            self._size(where.cid)
+            return Answer(body=b"", headers=headers, media_type=asked.media_type)
+        found = self._sections(asked, where)
+        first = next(found)  # before the status line goes out: the header and, from here on, blocks that are there
+        second = next(found, b"")
+        return Answer(stream=_joined(first + second, found), headers=headers, media_type=asked.media_type)
+
+    @staticmethod
+    def _headers(asked: Asked, etag: str, roots: str) -> dict[str, str]:
+        return {
+            "etag": etag,
+            "cache-control": _FOR_EVER,
+            "content-disposition": asked.disposition(),
+            "x-ipfs-path": asked.content_path,
+            "x-ipfs-roots": roots,
+            "vary": "accept",
+        }
+
+    def _raw(self, asked: Asked, where: Resolved, call: Call, headers: dict[str, str]) -> Answer:
+        if where.inside:
+            raise InputError("ipfs.path", "This path ends inside a block; a raw answer is a whole block.")
+        block = b"" if call.method == "HEAD" else self._get(where.cid)
+        size = self._size(where.cid) if call.method == "HEAD" else len(block)
+        wanted = call.headers.get("if-range", headers["etag"]) == headers["etag"] and call.headers.get("range")
+        try:
+            part = one_range(wanted, size) if wanted else None
+        except InputError as error:
+            refusal = error_answer(error, 416)
+            return Answer(
+                status=416, json=refusal.json, headers={"content-range": f"bytes */{size}", **refusal.headers}
+            )
+        status = 200
+        if part is not None:
+            status, headers["content-range"] = 206, f"bytes {part[0]}-{part[1]}/{size}"
+        if call.method == "HEAD":
+            length = size if part is None else part[1] - part[0] + 1
+            headers["content-length"] = str(length)
+            return Answer(status=status, body=b"", headers=headers, media_type=asked.media_type)
+        if part is not None:
+            block = block[part[0] : part[1] + 1]
+        return Answer(status=status, body=block, headers=headers, media_type=asked.media_type)
+
+    def _sections(self, asked: Asked, where: Resolved) -> Iterator[bytes]:
+        yield archive_header([where.cid])
+        seen = set[bytes]()
+        blocks = [(cid, self._get(cid)) for cid in where.passed if cid.inline is None]
+        for cid, block in _chain(blocks, walk(self._get, where.cid, asked.scope, asked.wanted)):
+            if not asked.dups:
+                if cid.digest in seen:
+                    continue
+                seen.add(cid.digest)
+            yield section(cid, block)
+
+    def _get(self, cid: ContentId) -> bytes:
+        if cid.inline is not None:
+            return cid.inline
+        if self._any:
+            block: bytes = self._blocks.find_block(cid)
+            return block
+        strict = cid.strict()
+        if strict is None or cid.codec not in (RAW, DAG_PB):
+            raise block_missing(cid)
+        return bytes(self._blocks.get_block(strict))
+
+    def _size(self, cid: ContentId) -> int:
+        """A block's size without its bytes, where the source knows it. Raises UnavailableError(ipfs.block-missing)."""
+        if cid.inline is not None:
+            return len(cid.inline)
+        strict = cid.strict()
+        size: int | None = None
+        if self._any:
+            size = self._blocks.find_size(cid)
+        elif strict is not None and cid.codec in (RAW, DAG_PB):
+            size = self._blocks.block_size(strict)
+        if size is None:
+            raise block_missing(cid)
+        return size
+
+
+def _chain(
+    passed: list[tuple[ContentId, bytes]], rest: Iterator[tuple[ContentId, bytes]]
+) -> Iterator[tuple[ContentId, bytes]]:
+    yield from passed
+    yield from rest
+
+
+def _joined(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+    """The status line is gone: a cut-off stream is how CAR says that a block is missing or damaged."""
+    yield first
+    try:
+        yield from rest
+    except BridgeError:
+        raise ConnectionError("a block of this DAG cannot be read") from None

@@ -11,9 +11,9 @@ import hashlib
 from collections.abc import Callable
 from typing import Protocol
 
-from asset_bridge.chain.messages import Domain, ack_digest, receipt_digest, recover
+from asset_bridge.chain.messages import Domain, ack_digest, is_signed_by
 from asset_bridge.chain.records import ZERO32, Ack, DeliveryReceipt, FetchSignature, Node, Order
-from asset_bridge.errors import BridgeError, TamperedError, UnavailableError
+from asset_bridge.errors import BridgeError, UnavailableError
 from asset_bridge.nodes.tee.chain_view import ChainView
 
 NEEDED_OPERATORS = 2
@@ -47,15 +47,16 @@ class AckCollector:
     ) -> None:
         self._view, self._source, self._randbytes, self._ack_address_of = view, source, randbytes, ack_address_of
 
-    def collect(self, domain: Domain, order: Order, fetch: FetchSignature, receipt: DeliveryReceipt) -> tuple[Ack, ...]:
-        """Enough acks for this receipt, or none needed because it is in a finalized block already.
+    def collect(
+        self, domain: Domain, order: Order, fetch: FetchSignature, receipt: DeliveryReceipt, digest: bytes
+    ) -> tuple[Ack, ...]:
+        """Enough acks for this receipt, whose digest is `digest`, or none needed because it is in a finalized block already.
 
         Raises:
             UnavailableError(tee.no-ack): nobody who counts holds the receipt; nothing may leave the node.
         """
         if is_recorded(order, receipt):
             return ()
-        digest = receipt_digest(domain, order.order_id, receipt)
         by_provider = self._provider(domain, order, fetch, receipt, digest)
         if by_provider is not None:
             return (by_provider,)
@@ -126,7 +127,4 @@ def is_recorded(order: Order, receipt: DeliveryReceipt) -> bool:
 def _signed(domain: Domain, ack: Ack, digest: bytes, address: str) -> bool:
     if ack.receipt_digest != digest:
         return False
-    try:
-        return recover(ack_digest(domain, digest, ack.node_id, ack.epoch), ack.signature) == address
-    except TamperedError:
-        return False
+    return is_signed_by(address, ack_digest(domain, digest, ack.node_id, ack.epoch), ack.signature)

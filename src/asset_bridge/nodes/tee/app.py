@@ -14,7 +14,7 @@ from typing import Any
 from starlette.applications import Starlette
 
 from asset_bridge.chain.records import ApprovedSlot, FetchSignature
-from asset_bridge.errors import BridgeError
+from asset_bridge.errors import BridgeError, DefectError, InputError
 from asset_bridge.nodes.tee.core import NONCE_BYTES, TeeNodeCore
 from asset_bridge.trade.evidence import OrderKey
 from asset_bridge.transport.calls import Answer, Call, Reason, Route, field_bytes, field_int
@@ -22,6 +22,7 @@ from asset_bridge.transport.server import Guard, build_app
 from asset_bridge.transport.wire import from_json, hex_of, to_json
 
 SWEEP_SECONDS = 5.0
+MOST_IN_A_BATCH = 16
 _LOG = logging.getLogger("asset_bridge.tee")
 _SLOT_LENGTHS = {
     "kfrag_id": 32,
@@ -58,12 +59,19 @@ def routes(core: TeeNodeCore) -> list[Route]:
             return answer({"accept": to_json(core.accept_reseal(order_id, generation, slot, replacement))})
         return answer({"accept": to_json(core.accept(order_id, generation, slot))})
 
+    def served(order_id: bytes, fetch: FetchSignature) -> dict[str, Any]:
+        cfrag, receipt, acks = core.reencrypt(order_id, fetch)
+        return {"slot": receipt.slot, "cfrag": hex_of(cfrag), "receipt": to_json(receipt), "acks": to_json(acks)}
+
     def reencrypt(call: Call) -> Answer:
-        obj = call.json()
-        fetch = FetchSignature(field_int(obj, "generation", 1, _UINT32), field_bytes(obj, "signature", 65))
-        cfrag, receipt, acks = core.reencrypt(call.hex32("order_id"), fetch)
-        payload = {"slot": receipt.slot, "cfrag": hex_of(cfrag), "receipt": to_json(receipt), "acks": to_json(acks)}
-        return answer(payload)
+        return answer(served(call.hex32("order_id"), _fetch(call.json())))
+
+    def reencrypt_many(call: Call) -> Answer:
+        asked = call.json().get("requests")
+        if not isinstance(asked, list) or not 1 <= len(asked) <= MOST_IN_A_BATCH:
+            raise InputError("transport.json", f"requests is not a list of 1 to {MOST_IN_A_BATCH} requests.")
+        parsed = [(field_bytes(item, "order_id", 32), _fetch(item)) for item in map(_object, asked)]
+        return answer({"answers": [_one_of_many(served, order_id, fetch) for order_id, fetch in parsed]})
 
     def destroyed(call: Call) -> Answer:
         return answer({"destroyed": to_json(core.destroyed(call.hex32("order_id")))})
@@ -73,8 +81,33 @@ def routes(core: TeeNodeCore) -> list[Route]:
         Route("POST", "/v1/orders/{order_id}/key", order_key, "The key that this node makes for an order"),
         Route("POST", "/v1/orders/{order_id}/accept", accept, "Open, check and accept a share"),
         Route("POST", "/v1/orders/{order_id}/reencrypt", reencrypt, "The cfrag of a paid order, with its receipt"),
+        Route(
+            "POST", "/v1/reencrypt", reencrypt_many, "The same for up to 16 orders, each checked and answered by itself"
+        ),
         Route("GET", "/v1/orders/{order_id}/destroyed", destroyed, "What this node says it destroyed"),
     ]
+
+
+def _object(item: object) -> dict[str, Any]:
+    if not isinstance(item, dict):
+        raise InputError("transport.json", "A request of the batch is not an object.")
+    return item
+
+
+def _fetch(obj: dict[str, Any]) -> FetchSignature:
+    return FetchSignature(field_int(obj, "generation", 1, _UINT32), field_bytes(obj, "signature", 65))
+
+
+def _one_of_many(
+    served: Callable[[bytes, FetchSignature], dict[str, Any]], order_id: bytes, fetch: FetchSignature
+) -> dict[str, Any]:
+    """This request's answer, or its refusal: one order's refusal says nothing about the others."""
+    try:
+        return served(order_id, fetch)
+    except DefectError:
+        raise
+    except BridgeError as error:
+        return {"error": error.as_json()}
 
 
 def health(core: TeeNodeCore, sweeper: Sweeper) -> list[Reason]:

@@ -8,8 +8,7 @@ Does not promise: that the endpoints are honest when all of them lie alike; that
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -68,7 +67,7 @@ class ChainView:
         """
         clock_at = int(self._clock())
         times, finals = [clock_at], []
-        with _translated():
+        with _translated:
             for index, reader in enumerate(self._readers):
                 head = self._block(index, reader, At.HEAD)
                 self._check_age(head, clock_at, reader)
@@ -124,7 +123,7 @@ class ChainView:
         return node.live and node.current.signing_address == signing_address
 
     def _agreed(self, read: Callable[[ChainReader], _T], what: str) -> _T:
-        with _translated():
+        with _translated:
             found = [read(reader) for reader in self._readers]
         if any(other != found[0] for other in found[1:]):
             raise disagree(f"they give different records of {what}")
@@ -171,7 +170,7 @@ def _endpoint(code: str, message: str) -> UnavailableError:
 
 
 def _find(reader: ChainReader, order_id: bytes, at: At) -> Order | None:
-    with _translated():
+    with _translated:
         try:
             order = reader.order(order_id, at)
         except InputError as error:
@@ -181,13 +180,15 @@ def _find(reader: ChainReader, order_id: bytes, at: At) -> Order | None:
     return None if order.state == OrderState.NONE else order
 
 
-@contextmanager
-def _translated() -> Iterator[None]:
+class _Translated:
     """The adapter's own words for a bad endpoint become this node's codes."""
-    try:
-        yield
-    except BridgeError as error:
-        code = _TRANSLATED.get(error.code)
-        if code is None:
-            raise
-        raise _endpoint(code, error.message) from None
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        code = _TRANSLATED.get(error.code) if isinstance(error, BridgeError) else None
+        if code is not None and isinstance(error, BridgeError):
+            raise _endpoint(code, error.message) from None
+
+
+_translated = _Translated()

@@ -20,9 +20,9 @@ from asset_bridge.chain.messages import (
     Domain,
     accept_digest,
     fetch_digest,
+    is_signed_by,
     order_key_digest,
     receipt_digest,
-    recover,
 )
 from asset_bridge.chain.records import (
     AcceptSignature,
@@ -33,7 +33,7 @@ from asset_bridge.chain.records import (
     FetchSignature,
     Order,
 )
-from asset_bridge.errors import InputError, RefusedError, TamperedError
+from asset_bridge.errors import InputError, RefusedError
 from asset_bridge.nodes.tee import rules, shares
 from asset_bridge.nodes.tee.acks import AckCollector, AckSource
 from asset_bridge.nodes.tee.chain_view import ChainView, Seen
@@ -41,6 +41,7 @@ from asset_bridge.nodes.tee.destruction import Reaper
 from asset_bridge.nodes.tee.identity import NodeIdentity
 from asset_bridge.nodes.tee.order_keys import Limits, OrderKeys
 from asset_bridge.nodes.tee.released import Made, MadeCfrags
+from asset_bridge.reencryption import CapsuleFrag
 from asset_bridge.trade.evidence import OrderKey
 from asset_bridge.trade.ports import ChainReader
 from asset_bridge.trade.register import configuration_aux, tee_binding
@@ -185,9 +186,9 @@ class TeeNodeCore:
         seen = self.view.order(order_id)
         rules.permit_release(seen, self._margin_seconds)
         slot = shares.find_slot(seen.order, fetch.generation, None, self._identity, self._keys)
-        self._check_fetch(seen.order, fetch)
-        made = self._make(seen, slot)
-        acks = self._acks.collect(self._domain, seen.order, fetch, made.receipt)
+        asked = self._check_fetch(seen.order, fetch)
+        made = self._make(seen, slot, asked)
+        acks = self._acks.collect(self._domain, seen.order, fetch, made.receipt, made.receipt_digest)
         again = self.view.order(order_id)
         rules.permit_release(again, self._margin_seconds)
         shares.find_slot(again.order, fetch.generation, slot.index, self._identity, self._keys)
@@ -229,41 +230,39 @@ class TeeNodeCore:
             signature,
         )
 
-    def _check_fetch(self, order: Order, fetch: FetchSignature) -> None:
-        try:
-            signer = recover(fetch_digest(self._domain, order.order_id, fetch.generation), fetch.signature)
-        except TamperedError:
-            signer = ""
-        if signer != order.terms.fetch_signer:
+    def _check_fetch(self, order: Order, fetch: FetchSignature) -> bytes:
+        """The digest of this order's `Fetch`, signed by its fetch signer."""
+        digest = fetch_digest(self._domain, order.order_id, fetch.generation)
+        if not is_signed_by(order.terms.fetch_signer, digest, fetch.signature):
             raise RefusedError(
                 "tee.fetch-signature", "the request is not signed by the order's fetch signer", actor="consumer"
             )
+        return digest
 
-    def _make(self, seen: Seen, slot: shares.Slot) -> Made:
+    def _make(self, seen: Seen, slot: shares.Slot, asked: bytes) -> Made:
         order, name = seen.order, (seen.order.order_id, slot.generation, slot.index, slot.approved.kem_key_digest)
         known = self._made.get(name)
         if known is not None:
             return known
         asset = self.view.asset(order.terms.asset_id)
         approval = shares.current_approval(order, slot.generation)
-        cfrag, fields = shares.make_cfrag(asset, shares.open_share(order, asset, approval, slot))
+        cfrag = shares.make_cfrag(shares.open_share(order, asset, approval, slot))
         slot.key.generation, slot.key.slot = slot.generation, slot.index
-        made = Made(cfrag.to_bytes(), self._receipt(seen, slot, fields.e1.to_bytes(), fields.v1.to_bytes()))
-        return self._made.keep(name, made)
+        return self._made.keep(name, self._receipt(seen, slot, cfrag.frag, asked))
 
-    def _receipt(self, seen: Seen, slot: shares.Slot, e1: bytes, v1: bytes) -> DeliveryReceipt:
-        order_id = seen.order.order_id
+    def _receipt(self, seen: Seen, slot: shares.Slot, frag: CapsuleFrag, asked: bytes) -> Made:
         unsigned = DeliveryReceipt(
             generation=slot.generation,
             slot=slot.index,
             kfrag_id=slot.approved.kfrag_id,
-            cfrag_digest=cfrag_digest(slot.approved.kfrag_id, e1, v1),
-            fetch_digest=fetch_digest(self._domain, order_id, slot.generation),
+            cfrag_digest=cfrag_digest(slot.approved.kfrag_id, frag.e1.to_bytes(), frag.v1.to_bytes()),
+            fetch_digest=asked,
             block_number=seen.final.number,
             block_hash=seen.final.hash,
             node_id=self._identity.node_id,
             epoch=slot.approved.epoch,
             signature=b"",
         )
-        signature = self._identity.key.sign_digest(receipt_digest(self._domain, order_id, unsigned))
-        return replace(unsigned, signature=signature)
+        digest = receipt_digest(self._domain, seen.order.order_id, unsigned)
+        receipt = replace(unsigned, signature=self._identity.key.sign_digest(digest))
+        return Made(frag.to_bytes(), receipt, digest)

@@ -16,10 +16,11 @@ Name = tuple[bytes, int, int, bytes]
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A cfrag (359 bytes) and the receipt that was signed with it."""
+    """A cfrag (359 bytes), the receipt that was signed with it, and the digest that was signed."""
 
     cfrag: bytes
     receipt: DeliveryReceipt
+    receipt_digest: bytes
 
 
 class MadeCfrags:

@@ -16,7 +16,6 @@ from asset_bridge.nodes.tee.identity import NodeIdentity
 from asset_bridge.nodes.tee.order_keys import HeldKey, OrderKeys
 from asset_bridge.reencryption import (
     Capsule,
-    CapsuleFrag,
     PublishedShare,
     VerifiedCapsuleFrag,
     VerifiedKeyFrag,
@@ -81,7 +80,15 @@ def held_key(order: Order, approved: ApprovedSlot, identity: NodeIdentity, keys:
     return keys.find(order.order_id, approved.kem_key_digest)
 
 
-def open_share(order: Order, asset: Asset, approval: Approval, slot: Slot) -> VerifiedKeyFrag:
+@dataclass(frozen=True, slots=True)
+class OpenedShare:
+    """A share that passed every check, and the capsule of the asset's record with which it did."""
+
+    kfrag: VerifiedKeyFrag
+    capsule: Capsule
+
+
+def open_share(order: Order, asset: Asset, approval: Approval, slot: Slot) -> OpenedShare:
     """Open the sealed share and make every check of protocol §4.3.
 
     Raises:
@@ -93,7 +100,7 @@ def open_share(order: Order, asset: Asset, approval: Approval, slot: Slot) -> Ve
     # Everything that the checks below look at. The same of it gives the same share, so it is opened and checked once in a key's life.
     about = (order.order_id, order.terms.pk_b, slot.generation, slot.index, approved, approval.precursor, asset.listing)
     known = slot.key.opened
-    if known is not None and known[0] == about and isinstance(known[1], VerifiedKeyFrag):
+    if known is not None and known[0] == about and isinstance(known[1], OpenedShare):
         return known[1]
     try:
         rk = open_kfrag(
@@ -112,7 +119,8 @@ def open_share(order: Order, asset: Asset, approval: Approval, slot: Slot) -> Ve
         raise _junk("tee.blob", "the sealed share does not open", error) from None
     listing = asset.listing
     try:
-        share = accept_share(
+        capsule = Capsule.from_bytes(listing.capsule)
+        kfrag = accept_share(
             rk=rk,
             share=PublishedShare.from_fields(
                 approved.kfrag_id, approved.u1, approval.precursor, approved.receiver_signature
@@ -120,10 +128,11 @@ def open_share(order: Order, asset: Asset, approval: Approval, slot: Slot) -> Ve
             pk_a=Point.from_bytes(listing.pk_a),
             pk_b=Point.from_bytes(order.terms.pk_b),
             signer=Point.from_bytes(listing.kfrag_signer),
-            capsule=Capsule.from_bytes(listing.capsule),
+            capsule=capsule,
         )
     except TamperedError as error:
         raise _junk("tee.share", "the share does not do what its public part says", error) from None
+    share = OpenedShare(kfrag, capsule)
     slot.key.opened = (about, share)
     if slot.key.secret is None:  # destroyed meanwhile: nothing of it may stay
         slot.key.opened = None
@@ -131,10 +140,9 @@ def open_share(order: Order, asset: Asset, approval: Approval, slot: Slot) -> Ve
     return share
 
 
-def make_cfrag(asset: Asset, kfrag: VerifiedKeyFrag) -> tuple[VerifiedCapsuleFrag, CapsuleFrag]:
-    """The cfrag of the asset's own capsule, and its fields."""
-    made = reencrypt(Capsule.from_bytes(asset.listing.capsule), kfrag)
-    return made, CapsuleFrag.from_bytes(made.to_bytes())
+def make_cfrag(share: OpenedShare) -> VerifiedCapsuleFrag:
+    """The cfrag of the asset's own capsule."""
+    return reencrypt(share.capsule, share.kfrag)
 
 
 def _junk(code: str, what: str, error: TamperedError) -> RefusedError:

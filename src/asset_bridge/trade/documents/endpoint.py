@@ -10,13 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from eth_hash.auto import keccak
-
 from asset_bridge.chain.records import Node, NodeKind
 from asset_bridge.errors import BridgeError, InputError, TamperedError
+from asset_bridge.keys.address import checksum, is_address
+from asset_bridge.keys.keccak import keccak
 from asset_bridge.keys.signing import recover_digest
 from asset_bridge.trade.documents.canonical import bad, counting, decode_json, encode_json, hex_bytes, require_fields
-from asset_bridge.vault.address import checksum, is_address
 from asset_bridge.vault.network import is_url
 
 FORMAT = "asset-bridge/endpoint/1"

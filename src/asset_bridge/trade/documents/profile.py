@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from asset_bridge.errors import TamperedError
+from asset_bridge.keys.address import is_address
 from asset_bridge.keys.kem import FormPublicKey
 from asset_bridge.trade.documents.canonical import (
     as_input,
@@ -19,7 +20,6 @@ from asset_bridge.trade.documents.canonical import (
     require_fields,
     text,
 )
-from asset_bridge.vault.address import is_address
 
 FORMAT = "asset-bridge/profile/1"
 FORM_KEY_BYTES = 1216

@@ -1,0 +1,1 @@
+"""kubo as storage node: its program (found or built), its process, its RPC, and the block store over it."""

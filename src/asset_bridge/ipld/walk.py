@@ -1,0 +1,249 @@
+"""Paths and scopes over any DAG: which blocks a trustless gateway answers with, in depth-first order.
+
+Source: IPFS trustless gateway specification (dag-scope, entity-bytes), UnixFS and IPLD path resolution.
+Promises: only blocks that the answer needs are asked for; the path's blocks come first. Depth-first, each block as often as the walk meets
+it; identity ids are followed and never yielded. Does not promise: to follow symbolic links; a reader does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from asset_bridge.errors import InputError
+from asset_bridge.ipld.cid import DAG_PB
+from asset_bridge.ipld.content_id import DAG_CBOR, DAG_JSON, ContentId
+from asset_bridge.ipld.dagcbor import decode_dag_cbor, decode_dag_json, links_in
+from asset_bridge.ipld.murmur import murmur3_x64_64
+from asset_bridge.ipld.unixfs_node import DIRECTORY, FILE, RAW_NODE, SHARD, NamedLink, PbNode, read_pb_node
+
+GetBlock = Callable[[ContentId], bytes]
+MOST_SEGMENTS = 256
+ALL, ENTITY, BLOCK = "all", "entity", "block"
+
+
+@dataclass(frozen=True, slots=True)
+class ByteRange:
+    """entity-bytes: `start` may count from the end; `end` is inclusive, None for the last byte, and may count from the end."""
+
+    start: int
+    end: int | None
+
+    @classmethod
+    def parse(cls, text: str) -> ByteRange:
+        """`from:to`. Raises InputError(ipfs.format)."""
+        first, colon, last = text.partition(":")
+        try:
+            if not colon or any(not part.removeprefix("-").isdigit() or len(part) > 20 for part in (first,)):
+                raise ValueError
+            end = None if last == "*" else int(last)
+            if last != "*" and not last.removeprefix("-").isdigit():
+                raise ValueError
+        except ValueError:
+            raise _bad_range() from None
+        start = int(first)
+        if end is not None and end >= 0 and 0 <= end < start:
+            raise _bad_range()
+        return cls(start, end)
+
+    def within(self, length: int) -> tuple[int, int]:
+        """First byte and the byte after the last, of an entity of `length` bytes; empty ranges are (0, 0)."""
+        start = max(0, length + self.start) if self.start < 0 else self.start
+        last = -1 if self.end is None else self.end
+        after = min((length + last if last < 0 else last) + 1, length)
+        return (start, after) if start < after else (0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """Where a path ends. `passed` are the blocks before the terminal one, `roots` the ids at each segment's start and at the end."""
+
+    passed: tuple[ContentId, ...]
+    roots: tuple[ContentId, ...]
+    cid: ContentId
+    inside: tuple[str, ...]
+    """Segments that stay inside the terminal block (a DAG-CBOR or DAG-JSON document)."""
+
+
+def resolve(get: GetBlock, root: ContentId, segments: list[str]) -> Resolved:
+    """Follow a path.
+
+    Raises:
+        InputError(ipfs.path): nothing there. What `get` raises: a block on the way is missing or damaged.
+    """
+    if len(segments) > MOST_SEGMENTS:
+        raise InputError("ipfs.path", f"A path has at most {MOST_SEGMENTS} segments.")
+    passed: list[ContentId] = []
+    roots = [root]
+    cid, left = root, list(segments)
+    while left:
+        if cid.codec == DAG_PB:
+            found = _child(get, cid, left.pop(0), passed)
+        elif cid.codec in (DAG_CBOR, DAG_JSON):
+            value, inside = _document(cid, get(cid)), list[str]()
+            while left and not isinstance(value, ContentId):
+                inside.append(left[0])
+                value = _member(value, left.pop(0))
+            if not isinstance(value, ContentId):
+                return Resolved(tuple(passed), tuple(roots), cid, tuple(inside))
+            passed.append(cid)
+            found = value
+        else:
+            raise _no_path()
+        cid = found
+        roots.append(cid)
+    return Resolved(tuple(passed), tuple(roots), cid, ())
+
+
+def walk(
+    get: GetBlock, cid: ContentId, scope: str, wanted: ByteRange | None = None
+) -> Iterator[tuple[ContentId, bytes]]:
+    """The terminal element's blocks for a scope. Raises what `get` raises, when the walk comes to that block."""
+    block = get(cid)
+    if scope in (ALL, BLOCK) or cid.codec != DAG_PB:
+        yield from _emit(cid, block)
+        if scope == ALL:
+            yield from _all_below(get, cid, block)
+        return
+    node = read_pb_node(block)
+    yield from _emit(cid, block)
+    if node.unixfs is None:
+        return
+    if node.unixfs.kind == SHARD:
+        yield from _shards(get, node)
+    elif node.unixfs.kind in (FILE, RAW_NODE):
+        length = node.unixfs.length_bytes
+        start, after = (0, length) if wanted is None else wanted.within(length)
+        yield from _file(get, node, start, after)
+
+
+def _emit(cid: ContentId, block: bytes) -> Iterator[tuple[ContentId, bytes]]:
+    if cid.inline is None:
+        yield cid, block
+
+
+def _all_below(get: GetBlock, cid: ContentId, block: bytes) -> Iterator[tuple[ContentId, bytes]]:
+    todo = [iter(links_of(cid, block))]
+    while todo:
+        child = next(todo[-1], None)
+        if child is None:
+            todo.pop()
+            continue
+        inner = get(child)
+        yield from _emit(child, inner)
+        todo.append(iter(links_of(child, inner)))
+
+
+def links_of(cid: ContentId, block: bytes) -> list[ContentId]:
+    """The ids that a block names, in its order; none for codecs without links. Raises TamperedError(ipld.node | ipld.data)."""
+    if cid.codec == DAG_PB:
+        return [link.cid for link in read_pb_node(block).links]
+    if cid.codec in (DAG_CBOR, DAG_JSON):
+        return list(links_in(_document(cid, block)))
+    return []
+
+
+def _shards(get: GetBlock, root: PbNode) -> Iterator[tuple[ContentId, bytes]]:
+    """Every node of a sharded directory below its root, none of its members."""
+    todo = [iter(_sub_shards(root))]
+    while todo:
+        link = next(todo[-1], None)
+        if link is None:
+            todo.pop()
+            continue
+        block = get(link.cid)
+        yield from _emit(link.cid, block)
+        todo.append(iter(_sub_shards(read_pb_node(block))))
+
+
+def _sub_shards(node: PbNode) -> list[NamedLink]:
+    width = _width(node)
+    return [link for link in node.links if len(link.name) == width and link.cid.codec == DAG_PB]
+
+
+def _file(get: GetBlock, root: PbNode, start: int, after: int) -> Iterator[tuple[ContentId, bytes]]:
+    """The blocks below a file's root that hold bytes from `start` up to `after`; of an empty range none."""
+    todo = [iter(_needed(root, 0, start, after))]
+    while todo:
+        one = next(todo[-1], None)
+        if one is None:
+            todo.pop()
+            continue
+        cid, at = one
+        block = get(cid)
+        yield from _emit(cid, block)
+        if cid.codec == DAG_PB:
+            todo.append(iter(_needed(read_pb_node(block), at, start, after)))
+
+
+def _needed(node: PbNode, at: int, start: int, after: int) -> list[tuple[ContentId, int]]:
+    if node.unixfs is None:
+        return []
+    at += node.unixfs.inline_bytes
+    found = []
+    spans = node.unixfs.spans if len(node.unixfs.spans) == len(node.links) else (after,) * len(node.links)
+    for link, span in zip(node.links, spans, strict=True):
+        if at < after and at + span > start:
+            found.append((link.cid, at))
+        at += span
+    return found
+
+
+def _child(get: GetBlock, cid: ContentId, name: str, passed: list[ContentId]) -> ContentId:
+    """The member `name` of a directory; the blocks that lead to it are noted."""
+    node = read_pb_node(get(cid))
+    passed.append(cid)
+    if node.unixfs is not None and node.unixfs.kind == SHARD:
+        return _in_shard(get, node, name, passed)
+    if node.unixfs is not None and node.unixfs.kind != DIRECTORY:
+        raise _no_path()
+    found = next((link.cid for link in node.links if link.name == name), None)
+    if found is None:
+        raise _no_path()
+    return found
+
+
+def _in_shard(get: GetBlock, node: PbNode, name: str, passed: list[ContentId]) -> ContentId:
+    bits = murmur3_x64_64(name.encode("utf-8", "surrogateescape"))
+    number, left = int.from_bytes(bits, "big"), 64
+    while node.unixfs is not None and node.unixfs.kind == SHARD:
+        width, step = _width(node), (node.unixfs.fanout or 256).bit_length() - 1
+        left -= step
+        if left < 0:
+            break
+        prefix = f"{number >> left & (1 << step) - 1:0{width}X}"
+        found = {link.name: link.cid for link in node.links if link.name[:width] == prefix}
+        if prefix + name in found:
+            return found[prefix + name]
+        if prefix not in found:
+            break
+        passed.append(found[prefix])
+        node = read_pb_node(get(found[prefix]))
+    raise _no_path()
+
+
+def _width(node: PbNode) -> int:
+    """Hexadecimal digits in front of each name of a shard."""
+    fanout = (node.unixfs.fanout if node.unixfs else 0) or 256
+    return len(f"{fanout - 1:X}")
+
+
+def _document(cid: ContentId, block: bytes) -> Any:
+    return decode_dag_cbor(block) if cid.codec == DAG_CBOR else decode_dag_json(block)
+
+
+def _member(value: Any, name: str) -> Any:
+    if isinstance(value, dict) and name in value:
+        return value[name]
+    if isinstance(value, list) and name.isdigit() and len(name) < 10 and int(name) < len(value):
+        return value[int(name)]
+    raise _no_path()
+
+
+def _no_path() -> InputError:
+    return InputError("ipfs.path", "There is nothing at this path.", hint="List the folder above it.")
+
+
+def _bad_range() -> InputError:
+    return InputError("ipfs.format", "entity-bytes is not FROM:TO, two integers or FROM:*, in ascending order.")
