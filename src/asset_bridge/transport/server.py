@@ -147,7 +147,7 @@ class _Door:
         headers = _headers(request)
         if headers.get("content-encoding", "identity") != "identity":
             raise InputError("transport.encoding", "A compressed body is not accepted.", hint="Send it as it is.")
-        body = await _read_body(request, route.max_body_bytes)
+        body = await _read_body(request, headers.get("content-length", "0"), route.max_body_bytes)
         raw_path = request.scope.get("raw_path") or request.scope["path"].encode()
         query = request.scope["query_string"].decode("latin-1")
         signer = None
@@ -169,9 +169,9 @@ class _Door:
             signer = by.address
         return Call(
             request.method,
-            request.url.path,
+            request.scope["path"],
             {key: str(value) for key, value in request.path_params.items()},
-            dict(request.query_params),
+            dict(request.query_params) if query else {},
             headers,
             body,
             signer,
@@ -191,11 +191,10 @@ def _headers(request: Request) -> dict[str, str]:
     return headers
 
 
-async def _read_body(request: Request, cap_bytes: int) -> bytes:
+async def _read_body(request: Request, announced: str, cap_bytes: int) -> bytes:
     too_large = InputError(
         "transport.too-large", f"The body is larger than {cap_bytes} bytes, which is the most that this route takes."
     )
-    announced = request.headers.get("content-length", "0")
     if not announced.isdigit() or int(announced) > cap_bytes:
         raise too_large
     parts, size = [], 0
