@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,19 +44,21 @@ class Took:
     cpu_seconds: float
 
 
-def once(act: Callable[[], object]) -> Took:
-    """Run and time."""
+def once(act: Callable[[], object], clear: Sequence[Path] = ()) -> Took:
+    """Run and time; what an earlier run left at `clear` is removed before the clock starts."""
+    for path in clear:
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     started, used = time.perf_counter(), _cpu_seconds()
     act()
     return Took(time.perf_counter() - started, _cpu_seconds() - used)
 
 
-def in_turns(rounds: int, **acts: Callable[[], object]) -> dict[str, Took]:
+def in_turns(rounds: int, clear: Sequence[Path] = (), **acts: Callable[[], object]) -> dict[str, Took]:
     """The best of `rounds` of each, in turns."""
     best: dict[str, Took] = {}
     for _ in range(rounds):
         for name, act in acts.items():
-            took = once(act)
+            took = once(act, clear)
             if name not in best or took.seconds < best[name].seconds:
                 best[name] = took
     return best

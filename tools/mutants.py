@@ -66,18 +66,22 @@ COMPUTED = {
 }  # fmt: skip
 
 
-def mutants(tree: ast.Module) -> Iterator[tuple[ast.Module, int, str]]:
-    """Changed trees, with the line and what was changed."""
+def mutants(tree: ast.Module) -> Iterator[tuple[int, int, int, str]]:
+    """Every change: number of the node, which of its changes, line, and what is changed."""
     skipped = set(_said(tree))
     for number, node in enumerate(ast.walk(tree)):
-        if id(node) in skipped:
-            continue
-        for variant in range(len(list(_changes(copy.copy(node))))):
-            changed = copy.deepcopy(tree)
-            target = next(found for at, found in enumerate(ast.walk(changed)) if at == number)
-            act, what = list(_changes(target))[variant]
-            act()
-            yield ast.fix_missing_locations(changed), getattr(node, "lineno", 0), what
+        if id(node) not in skipped:
+            for variant, (_, what) in enumerate(_changes(copy.copy(node))):
+                yield number, variant, getattr(node, "lineno", 0), what
+
+
+def changed(text: str, number: int, variant: int) -> ast.Module:
+    """The file's tree with that one change."""
+    tree = ast.parse(text)
+    node = next(found for at, found in enumerate(ast.walk(tree)) if at == number)
+    act, _ = list(_changes(node))[variant]
+    act()
+    return ast.fix_missing_locations(tree)
 
 
 def _said(tree: ast.Module) -> Iterator[int]:
@@ -161,8 +165,8 @@ class Mutant:
     name: str
     key: str
     module: str
-    tree: ast.Module
     source: Path
+    place: tuple[int, int] = (0, 0)  # node and change
 
 
 def start(mutant: Mutant, tests: list[str], depth: str) -> int:
@@ -170,14 +174,16 @@ def start(mutant: Mutant, tests: list[str], depth: str) -> int:
     pid = os.fork()
     if pid:
         return pid
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.setsid()
     with open(os.devnull, "w") as nothing:
         os.dup2(nothing.fileno(), 1)
         os.dup2(nothing.fileno(), 2)
     status = 1
     with contextlib.suppress(BaseException):
-        code = compile(mutant.tree, str(mutant.source), "exec")
-        sys.meta_path.insert(0, _Finder(mutant.module, code, mutant.source))
+        if mutant.module:
+            code = compile(changed(mutant.source.read_text(), *mutant.place), str(mutant.source), "exec")
+            sys.meta_path.insert(0, _Finder(mutant.module, code, mutant.source))
         import pytest
 
         os.environ["DEPTH"] = depth
@@ -235,31 +241,38 @@ class Verdicts:
 def run(chosen: list[Mutant], tests: list[str], workers: int, verdicts: Verdicts) -> list[Mutant]:
     """Run every mutant without a verdict, `workers` at once; those that survived."""
     waiting = [(mutant, "spot") for mutant in chosen if verdicts.of(mutant) is None]
+    random.Random(1).shuffle(waiting)  # so that what an interrupted run has seen is a fair sample
     total, finished = len(waiting), 0
     running: dict[int, tuple[Mutant, str, float]] = {}
-    while waiting or running:
-        while waiting and len(running) < workers:
-            mutant, depth = waiting.pop(0)
-            running[start(mutant, tests, depth)] = (mutant, depth, time.monotonic())
-        pid, status = os.waitpid(-1, os.WNOHANG)
-        if pid in running:
-            mutant, depth, _ = running.pop(pid)
-            if status == 0 and depth == "spot":
-                waiting.insert(0, (mutant, "quick"))
+    try:
+        while waiting or running:
+            while waiting and len(running) < workers:
+                mutant, depth = waiting.pop(0)
+                running[start(mutant, tests, depth)] = (mutant, depth, time.monotonic())
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid in running:
+                mutant, depth, _ = running.pop(pid)
+                if status == 0 and depth == "spot":
+                    waiting.insert(0, (mutant, "quick"))
+                    continue
+                verdicts.add(mutant, status != 0)
+                finished += 1
+                if status == 0:
+                    print(f"survived  {mutant.name}", flush=True)
+                elif finished % 50 == 0:
+                    print(f"{finished} of {total}", flush=True)
                 continue
-            verdicts.add(mutant, status != 0)
-            finished += 1
-            if status == 0:
-                print(f"survived  {mutant.name}", flush=True)
-            elif finished % 50 == 0:
-                print(f"{finished} of {total}", flush=True)
-            continue
-        for late, (mutant, depth, began) in list(running.items()):
-            if time.monotonic() - began > TIMEOUT_SECONDS * (1 if depth == "spot" else 5):  # an endless loop is noticed
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(late, signal.SIGKILL)
-                running[late] = (mutant, depth, float("inf"))
-        time.sleep(0.02)
+            for late, (mutant, depth, began) in list(running.items()):
+                most_seconds = TIMEOUT_SECONDS * (1 if depth == "spot" else 5)
+                if time.monotonic() - began > most_seconds:  # an endless loop is noticed, too
+                    with contextlib.suppress(ProcessLookupError):
+                        os.killpg(late, signal.SIGKILL)
+                    running[late] = (mutant, depth, float("inf"))
+            time.sleep(0.02)
+    finally:
+        for left in running:  # an interrupted run leaves no process behind
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(left, signal.SIGKILL)
     return [mutant for mutant in chosen if verdicts.of(mutant) is False]
 
 
@@ -311,11 +324,12 @@ def main(arguments: list[str]) -> int:
         with contextlib.suppress(ImportError):
             importlib.import_module(module)
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     kept = CACHE / f"{name}.jsonl"
     if given.fresh:
         kept.unlink(missing_ok=True)
     verdicts = Verdicts(kept, tests_digest(tests))
-    unchanged = start(Mutant("unchanged", "", "", ast.parse(""), ROOT), tests, "spot")
+    unchanged = start(Mutant("unchanged", "", "", ROOT), tests, "spot")
     if os.waitpid(unchanged, 0)[1]:
         print("mutants: error: the tests fail without any change", file=sys.stderr)
         return 2
@@ -334,9 +348,9 @@ def all_of(source: Path) -> Iterator[Mutant]:
     text = source.read_text()
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     module = ".".join(source.relative_to(ROOT / "src").with_suffix("").parts)
-    for number, (tree, line, what) in enumerate(mutants(ast.parse(text))):
+    for number, (node, variant, line, what) in enumerate(mutants(ast.parse(text))):
         name = f"{source.relative_to(ROOT)}:{line}: {what}"
-        yield Mutant(name, f"{source.name}:{digest}:{number}", module, tree, source)
+        yield Mutant(name, f"{source.name}:{digest}:{number}", module, source, (node, variant))
 
 
 if __name__ == "__main__":

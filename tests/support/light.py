@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -156,6 +156,9 @@ class Chain:
     def assets(self, **_filters: Any) -> list[Any]:
         return self.asset_list
 
+    def orders(self, **_filters: Any) -> list[Order]:
+        return list(self.orders_by_id.values())
+
     def asset(self, asset_id: bytes, at: At = At.HEAD) -> Any:
         raise InputError("chain.not-found", "No such asset.")
 
@@ -209,10 +212,11 @@ class Tee:
 class World:
     """Three storage nodes, a chain, three TEE nodes and a light node's parts."""
 
-    def __init__(self, folder: Path, *, storage: int = 3) -> None:
+    def __init__(self, folder: Path, *, storage: int = 3, stores: Sequence[Any] = ()) -> None:
         self.chain = Chain()
         self.index = Index(self.chain)
-        self.storage = [StorageNode(number) for number in range(1, storage + 1)]
+        given = dict(enumerate(stores, 1))
+        self.storage = [StorageNode(number, given.get(number)) for number in range(1, storage + 1)]
         for stored in self.storage:
             self.chain.node_list.append(node(stored.node_id, NodeKind.STORAGE, stored.key))
         self.replicas = [HttpReplica(s.node_id, s.peer(attempts=1), s.gateway(timeout_seconds=2)) for s in self.storage]

@@ -13,6 +13,8 @@ from asset_bridge.attestation.policy_file import parse
 from asset_bridge.attestation.refusal import EXPLAINED
 from asset_bridge.attestation.verifiers import hardware
 from asset_bridge.cli.app import App, common, examples
+from asset_bridge.cli.collateral_cmd import fetch_command
+from asset_bridge.cli.measure_cmd import manifest_command, measure_command
 from asset_bridge.cli.output import moment
 from asset_bridge.client.evidence_file import Examined, as_json, collateral_of, examine, read
 from asset_bridge.client.verifiers import verifiers_for
@@ -73,6 +75,11 @@ def verify_command(
         policy=rules,
     )
     app.result(as_json(found), lines_of(found), next_command=app.command("node list tee"))
+
+
+evidence.add_command(fetch_command)
+evidence.add_command(measure_command)
+evidence.add_command(manifest_command)
 
 
 def read_policy(path: Path | None) -> Policy | None:

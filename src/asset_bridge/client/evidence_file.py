@@ -34,6 +34,7 @@ from asset_bridge.errors import InputError
 
 MAX_FILE_BYTES = 1024 * 1024
 UNBOUND = Binding(bytes(20), bytes(32), bytes(32), 0, bytes(20), bytes(32), 0, bytes(20), NO_CONFIGURATION)
+_OURS = b"\xa6\x01\x01\x02"
 _FROM_REGISTRY = frozenset({Refusal.NONCE, Refusal.STALE})  # what only a challenge can tell
 
 
@@ -82,7 +83,7 @@ def examine(
     Raises: EvidenceRefused: any code of spec/attestation.md §5. InputError(client.evidence-kind): neither ours nor a vendor's.
     """
     items = dict(named.items) if named else {}
-    if not kind and data[:4] == b"\xa6\x01\x01\x02":
+    if not kind and data[:4] == _OURS:
         claimed = evidence.parse(data)
         items |= _intel_items(claimed.kind, claimed.blob, claimed.aux, collateral)
         claims = verify(claimed, verifiers, now=now, collateral=Collateral(items))
@@ -99,6 +100,11 @@ def examine(
         claimed.kind, tier.name.lower(), report, evidence_digest(claimed.kind, report.signed_body),
         measurement_id(claimed.kind, report.measurements), platform_id(claimed.kind, report.platform), None,
     )  # fmt: skip
+
+
+def claimed_in(data: bytes) -> evidence.ClaimedEvidence:
+    """What a file of evidence claims to be, unverified; errors as of `examine`."""
+    return evidence.parse(data) if data[:4] == _OURS else _vendors_own(data, _looks_like(data), ())
 
 
 def _judged(policy: Policy, claims: Claims, now: int) -> tuple[Refusal, ...]:

@@ -30,6 +30,7 @@ from asset_bridge.ipld.unixfs import LEAF_BYTES, FileDag, read_dag
 Progress = Callable[[str, int, int], None]
 MAX_DOCUMENT_BYTES = 64 * 1024 * 1024
 FAILURES_ALLOWED = 3
+MOST_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class MultiSource:
             else:
                 self._row[number] = 0
                 return block
-        raise self._none_left(1, errors)
+        raise self._none_left(1, errors, [Cid.from_bytes(cid)])
 
     def tree(self, root: Cid, length_bytes: int) -> FileDag:
         """The verified tree of a file."""
@@ -190,9 +191,10 @@ class MultiSource:
             if self._row.get(number, 0) >= FAILURES_ALLOWED:
                 self._dropped.add(number)
 
-    def _none_left(self, missing: int, errors: Sequence[BridgeError]) -> BridgeError:
+    def _none_left(self, missing: int, errors: Sequence[BridgeError], named: Sequence[Cid]) -> BridgeError:
         names = ", ".join(f"{failure.source}: {failure.code}" for failure in self.bad) or "none is known"
-        sentence = f"{missing} block(s) cannot be had from any replica ({names})."
+        which = ", ".join(str(cid) for cid in named[:MOST_NAMED]) + (" …" if missing > MOST_NAMED else "")
+        sentence = f"{missing} block(s) cannot be had from any replica ({names}): {which}."
         hint = "Run the same command again when a replica is back; what is here is kept."
         if any(isinstance(error, TamperedError) for error in errors):
             return TamperedError("ipfs.replicas-damaged", sentence, hint=hint, actor="storage node")
@@ -244,7 +246,8 @@ class _Transfer:
         if self._todo:
             self._last_resort()
         if not self._plan.complete:
-            raise owner._none_left(self._plan.state().missing_count, self._errors)
+            state = self._plan.state()
+            raise owner._none_left(state.missing_count, self._errors, state.missing)
 
     def _work(self, source: int) -> None:
         while (number := self._take(source)) is not None:

@@ -30,15 +30,16 @@ _INVERSES = itertools.count()  # of this process; it changes no result
 _ONE = (1).to_bytes(SCALAR_BYTES, "big")
 _TWO_256 = ((1 << 256) % ORDER).to_bytes(SCALAR_BYTES, "big")
 _new, _buffer, _NULL = ffi.new, ffi.buffer, ffi.NULL
-_PUBKEY, _BYTES_32, _BYTES_64 = (
-    ffi.typeof(name) for name in ("secp256k1_pubkey *", "unsigned char[32]", "unsigned char[64]")
+_move = ffi.memmove
+_PUBKEY, _SIZE, _BYTES_32, _BYTES_65 = (
+    ffi.typeof(name) for name in ("secp256k1_pubkey *", "size_t *", "unsigned char[32]", "unsigned char[65]")
 )
 
 
 @ffi.callback("int(unsigned char *, unsigned char *, unsigned char *, void *)")  # type: ignore[untyped-decorator]
 def _raw_coordinates(out: Any, x: Any, y: Any, _data: Any) -> int:
-    ffi.memmove(out, x, 32)
-    ffi.memmove(out + 32, y, 32)
+    _move(out, x, 32)
+    _move(out + 32, y, 32)
     return 1
 
 
@@ -46,14 +47,23 @@ def _add_bytes(value: bytes, tweak: bytes) -> bytes:
     out = _new(_BYTES_32, value)
     if not lib.secp256k1_ec_seckey_tweak_add(_CTX, out, tweak):
         raise DefectError("keys.curve", "a sum of scalars is zero or an operand is out of range")
-    return bytes(_buffer(out))
+    return _buffer(out)[:]  # type: ignore[no-any-return]
 
 
 def _multiply_bytes(value: bytes, tweak: bytes) -> bytes:
     out = _new(_BYTES_32, value)
     if not lib.secp256k1_ec_seckey_tweak_mul(_CTX, out, tweak):
         raise DefectError("keys.curve", "a product of scalars has an operand out of range")
-    return bytes(_buffer(out))
+    return _buffer(out)[:]  # type: ignore[no-any-return]
+
+
+def _multiply_add_bytes(value: bytes, factor: bytes, summand: bytes) -> bytes:
+    out = _new(_BYTES_32, value)
+    if not lib.secp256k1_ec_seckey_tweak_mul(_CTX, out, factor) or not lib.secp256k1_ec_seckey_tweak_add(
+        _CTX, out, summand
+    ):
+        raise DefectError("keys.curve", "a product or sum of scalars is zero or an operand is out of range")
+    return _buffer(out)[:]  # type: ignore[no-any-return]
 
 
 class Point:
@@ -61,8 +71,8 @@ class Point:
 
     __slots__ = ("_coordinates", "_encoded", "_raw")
 
-    def __init__(self, raw: Any, encoded: bytes | None = None, coordinates: bytes = b"") -> None:
-        self._raw = raw  # None: made of `coordinates` when it is needed, since most points are only sent
+    def __init__(self, raw: Any, encoded: bytes | None = None, coordinates: Any = None) -> None:
+        self._raw = raw  # None: made of `coordinates`, 04 ‖ x ‖ y, when it is needed, since most points are only sent
         self._encoded = encoded
         self._coordinates = coordinates
 
@@ -87,16 +97,17 @@ class Point:
         return self._serialize(65, _UNCOMPRESSED)
 
     def _serialize(self, length_bytes: int, flag: int) -> bytes:
-        out = _new("unsigned char[]", length_bytes)
-        lib.secp256k1_ec_pubkey_serialize(_CTX, out, _new("size_t *", length_bytes), self.raw, flag)
-        return bytes(_buffer(out))
+        out = _new(_BYTES_65)
+        lib.secp256k1_ec_pubkey_serialize(_CTX, out, _new(_SIZE, length_bytes), self.raw, flag)
+        return _buffer(out, length_bytes)[:]  # type: ignore[no-any-return]
 
     @property
     def raw(self) -> Any:
         """The library's own struct; read-only, for this room."""
         if self._raw is None:
-            self._raw = _new(_PUBKEY)
-            lib.secp256k1_ec_pubkey_parse(_CTX, self._raw, b"\x04" + self._coordinates, 65)
+            raw = _new(_PUBKEY)
+            lib.secp256k1_ec_pubkey_parse(_CTX, raw, self._coordinates, 65)
+            self._raw = raw  # whole, or other threads would see an empty one
         return self._raw
 
     def __eq__(self, other: object) -> bool:
@@ -131,7 +142,7 @@ class SecretScalar:
         """48 uniform bytes reduced mod n, without a branch on the value (K3)."""
         wide = fixed("wide", value, WIDE_BYTES)
         try:
-            return cls(_add_bytes(_multiply_bytes(bytes(16) + wide[:16], _TWO_256), wide[16:]))
+            return cls(_multiply_add_bytes(bytes(16) + wide[:16], _TWO_256, wide[16:]))
         except DefectError:  # a zero upper part, a lower part of n or more: one value in 2^127
             return cls((int.from_bytes(wide, "big") % ORDER).to_bytes(SCALAR_BYTES, "big"))
 
@@ -167,11 +178,12 @@ class SecretScalar:
 
 def shared_point(secret: SecretScalar, point: Point) -> Point:
     """secret · point, constant-time (ECDH without its hash)."""
-    out = _new(_BYTES_64)
-    if not lib.secp256k1_ecdh(_CTX, out, point.raw, secret.to_secret_bytes(), _raw_coordinates, _NULL):
+    out = _new(_BYTES_65)
+    out[0] = 4
+    if not lib.secp256k1_ecdh(_CTX, out + 1, point.raw, secret.to_secret_bytes(), _raw_coordinates, _NULL):
         raise DefectError("keys.curve", "the curve library refused a valid scalar")
     # The library makes the compressed form: a secret byte as a Python number shows in the cache (the timing study sees one parity bit).
-    return Point(None, None, bytes(_buffer(out)))
+    return Point(None, None, out)
 
 
 def secret_add(left: SecretScalar, right: SecretScalar) -> SecretScalar:
@@ -191,11 +203,6 @@ def secret_multiply(left: SecretScalar, right: SecretScalar) -> SecretScalar:
     return SecretScalar(_multiply_bytes(left.to_secret_bytes(), right.to_secret_bytes()))
 
 
-def secret_scale(secret: SecretScalar, public: int) -> SecretScalar:
-    """secret · public mod n, `public` in 1..n-1."""
-    return SecretScalar(_multiply_bytes(secret.to_secret_bytes(), unsigned("scalar", public, SCALAR_BYTES)))
-
-
 def secret_inverse(secret: SecretScalar) -> SecretScalar:
     """1 / secret mod n. The variable-time inversion sees only secret · blind, which tells nothing about secret (K4).
 
@@ -209,12 +216,14 @@ def secret_inverse(secret: SecretScalar) -> SecretScalar:
     return SecretScalar(_multiply_bytes(inverse, blind.to_secret_bytes()))
 
 
-def disclose(value: SecretScalar) -> int:
-    """Turn a response that a protocol publishes (s of a capsule, z of a proof) into a plain number.
+def respond(nonce: SecretScalar, secret: SecretScalar, challenge: int) -> int:
+    """nonce + secret · challenge mod n, the response that a protocol publishes (s of a capsule, z of a proof).
 
-    The one way out of the secret type besides sealing; a test lists who calls it (K5).
+    The one way out of the secret type besides sealing; a test lists who calls it (K5). Each nonce is used for one challenge.
+    DefectError(keys.curve) if the response is zero, which no nonce gives but one in 2^256.
     """
-    return int.from_bytes(value.to_secret_bytes(), "big")
+    factor = unsigned("scalar", challenge, SCALAR_BYTES)
+    return int.from_bytes(_multiply_add_bytes(secret.to_secret_bytes(), factor, nonce.to_secret_bytes()), "big")
 
 
 def multiply_public(point: Point, scalar: int) -> Point:

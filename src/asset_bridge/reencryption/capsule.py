@@ -19,12 +19,11 @@ from asset_bridge.keys.secp256k1 import (
     Point,
     SecretScalar,
     add_points,
-    disclose,
     multiply_public,
     public_times_base,
+    respond,
     same_point,
     secret_add,
-    secret_scale,
     shared_point,
 )
 from asset_bridge.reencryption import dem
@@ -78,7 +77,7 @@ def encapsulate(pk_a: Point, randbytes: Callable[[int], bytes]) -> tuple[Capsule
     wide = fixed("randomness", randbytes(2 * WIDE_BYTES), 2 * WIDE_BYTES)
     r, u = SecretScalar.from_wide(wide[:WIDE_BYTES]), SecretScalar.from_wide(wide[WIDE_BYTES:])
     e, v = r.public_key(), u.public_key()
-    s = disclose(secret_add(u, secret_scale(r, capsule_challenge(e, v))))
+    s = respond(u, r, capsule_challenge(e, v))
     encoded = e.to_bytes() + v.to_bytes() + s.to_bytes(SCALAR_BYTES, "big")
     capsule = Capsule(e, v, s, encoded, CHECKED)
     return capsule, shared_point(secret_add(r, u), pk_a)

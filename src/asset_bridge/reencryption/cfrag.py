@@ -19,11 +19,9 @@ from asset_bridge.keys.secp256k1 import (
     Point,
     SecretScalar,
     add_points,
-    disclose,
     multiply_public,
+    respond,
     same_point,
-    secret_add,
-    secret_scale,
     shared_point,
 )
 from asset_bridge.keys.signing import verify_digest
@@ -147,7 +145,7 @@ def reencrypt(capsule: Capsule, kfrag: VerifiedKeyFrag) -> VerifiedCapsuleFrag:
     e1, v1 = shared_point(rk, capsule.e), shared_point(rk, capsule.v)
     e2, v2, u2 = shared_point(tau, capsule.e), shared_point(tau, capsule.v), shared_point(tau, PARAMETER_U)
     challenge = cfrag_challenge(capsule.e, e1, e2, capsule.v, v1, v2, PARAMETER_U, u1, u2)
-    z = disclose(secret_add(tau, secret_scale(rk, challenge)))
+    z = respond(tau, rk, challenge)
     frag = CapsuleFrag(e1, v1, kfrag.kfrag_id, kfrag.x_a, e2, v2, u1, u2, z, kfrag.receiver_signature[:64])
     return VerifiedCapsuleFrag(frag, capsule.to_bytes(), kfrag.signer, kfrag.pk_a, kfrag.pk_b, CHECKED)
 

@@ -17,12 +17,10 @@ from asset_bridge.keys.secp256k1 import (
     Point,
     SecretScalar,
     add_points,
-    disclose,
     multiply_public,
     public_times_base,
+    respond,
     same_point,
-    secret_add,
-    secret_scale,
     shared_point,
 )
 from asset_bridge.reencryption.hashes import PARAMETER_U, public_scalar
@@ -61,7 +59,7 @@ def prove_commitment(delegating: SecretScalar, context: ListingContext) -> tuple
     material = hmac.digest(delegating.to_secret_bytes(), _LABEL + b"-nonce\x00" + bound, "sha512")
     k = SecretScalar.from_wide(material[:WIDE_BYTES])
     r_g, r_u = k.public_key(), shared_point(k, PARAMETER_U)
-    z = disclose(secret_add(k, secret_scale(delegating, _challenge(bound, pk_a, w, r_g, r_u))))
+    z = respond(k, delegating, _challenge(bound, pk_a, w, r_g, r_u))
     return w, r_g.to_bytes() + r_u.to_bytes() + z.to_bytes(32, "big")
 
 

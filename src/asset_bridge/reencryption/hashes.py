@@ -32,7 +32,7 @@ def capsule_challenge(e: Point, v: Point) -> int:
 
 def cfrag_challenge(*points: Point) -> int:
     """The challenge of a cfrag's proof over E, E1, E2, V, V1, V2, U, U1, U2 in this order."""
-    return public_scalar(_CFRAG, *(point.to_bytes() for point in points))
+    return public_scalar(_CFRAG, *map(Point.to_bytes, points))
 
 
 def shared_secret(x_a: bytes, pk_b: bytes, dh: bytes) -> SecretScalar:

@@ -204,7 +204,8 @@ def test_what_others_pinned_in_the_same_kubo_stays_theirs(bench: Bench) -> None:
         store = bench.store()
         assert store.inventory() == ()
         assert code_of(lambda: store.get_block(other.root)) == "ipfs.block-missing"
-        put_document(store, b"of somebody else"), store.remove(other.root)
+        put_document(store, b"of somebody else")
+        store.remove(other.root)
     finally:
         store._rpc.unpin(other.root)
         store._rpc.block_remove([other.root])

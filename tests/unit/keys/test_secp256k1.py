@@ -66,13 +66,12 @@ def test_arithmetic_agrees_with_plain_numbers() -> None:
         assert number(secp256k1.secret_add(left, right)) == (a + b) % ORDER
         assert number(secp256k1.secret_subtract(left, right)) == (a - b) % ORDER
         assert number(secp256k1.secret_multiply(left, right)) == a * b % ORDER
-        assert number(secp256k1.secret_scale(left, b)) == a * b % ORDER
+        assert secp256k1.respond(right, left, a) == (a * a + b) % ORDER
         assert number(secp256k1.secret_inverse(left)) == pow(a, -1, ORDER)
         point = right.public_key()
         assert secp256k1.shared_point(left, point) == secp256k1.multiply_public(point, a)
         assert secp256k1.public_times_base(a) == left.public_key()
         assert secp256k1.add_points(left.public_key(), point) == secp256k1.public_times_base((a + b) % ORDER)
-        assert secp256k1.disclose(left) == a
         assert Point.from_bytes(point.to_bytes()) == point
         assert len({point, Point.from_bytes(point.to_bytes())}) == 1
 
@@ -108,7 +107,9 @@ def test_sums_at_infinity_and_out_of_range_factors() -> None:
         with pytest.raises(TamperedError):
             secp256k1.public_times_base(bad)
         with pytest.raises(DefectError):
-            secp256k1.secret_scale(a, bad)
+            secp256k1.respond(a, a, bad)
+    with pytest.raises(DefectError):
+        secp256k1.respond(a, a, ORDER - 1)
     for bad in (-1, 2**256):
         with pytest.raises(InputError) as refused:
             secp256k1.multiply_public(GENERATOR, bad)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,14 +14,14 @@ import pytest
 
 from asset_bridge.chain.keys import AccountKey
 from asset_bridge.chain.messages import Domain, recover, storage_receipt_digest
-from asset_bridge.chain.records import NodeKind
+from asset_bridge.chain.records import NodeKind, OrderState
 from asset_bridge.errors import BridgeError
 from asset_bridge.ipld.unixfs import LEAF_BYTES
 from asset_bridge.nodes.light.core import LightNodeCore
 from asset_bridge.nodes.light.replicas import StoreReplica
 from asset_bridge.trade.unpin import check_unpin
 from tests.ports.test_blocks import blocks_of, code_of, content
-from tests.support.light import CHAIN_ID, LEDGER, REGISTRY, World, node
+from tests.support.light import CHAIN_ID, LEDGER, ORDER_ID, REGISTRY, World, node
 from tests.support.storage import WRITER, StorageNode
 
 DATA = content(3 * LEAF_BYTES + 3)
@@ -241,6 +242,7 @@ def test_deletion_needs_a_retired_idle_asset_of_the_asker(world: World) -> None:
             provider=provider,
             retired=retired,
             busy_until=busy_until,
+            asset_id=b"\xaa" * 32,
             listing=SimpleNamespace(body_digest=DAG.root.digest),
         )
 
@@ -254,6 +256,10 @@ def test_deletion_needs_a_retired_idle_asset_of_the_asker(world: World) -> None:
         world.chain.asset_list = assets
         assert code_of(lambda asker=asker: core.unpin(DAG.root, asker)) == "light.unpin"
     world.chain.asset_list = [asset(PROVIDER, True, 0)]
+    paid = world.chain.orders_by_id[ORDER_ID]
+    world.chain.orders_by_id[ORDER_ID] = replace(paid, state=OrderState.APPROVED, pay_by=int(world.now) + 1)
+    assert code_of(lambda: core.unpin(DAG.root, PROVIDER)) == "light.unpin"
+    world.chain.orders_by_id[ORDER_ID] = replace(paid, state=OrderState.APPROVED, pay_by=int(world.now))
     world.storage[2].transport.fault = dead
     receipts, silent = core.unpin(DAG.root, PROVIDER)
     assert silent == ["storage node 3"]

@@ -88,14 +88,7 @@ def tainted(monkeypatch: pytest.MonkeyPatch) -> set[int]:
         assert ORDER - scalar not in seen, "a secret reached a variable-time multiplication"
         return multiply(point, scalar)
 
-    def published(value: SecretScalar) -> int:
-        number = int.from_bytes(value.to_secret_bytes(), "big")
-        seen.discard(number)
-        return number
-
     monkeypatch.setattr(SecretScalar, "__init__", recording)
-    for module in (capsule, cfrag, commitment):
-        monkeypatch.setattr(module, "disclose", published)
     for module in USERS:
         monkeypatch.setattr(module, "multiply_public", guarded)
     for known in (T.receiving, T.keys.delegating, T.keys.signer, *(kfrag.rk for kfrag in T.kfrags)):
@@ -178,7 +171,7 @@ def test_bytes_become_python_numbers_in_these_places_only() -> None:
         ("recovery.py", "split"),  # the same
         ("secp256k1.py", "from_wide"),  # values of probability 2^-127
         ("secp256k1.py", "from_digest"),  # the same
-        ("secp256k1.py", "disclose"),  # what a protocol publishes
+        ("secp256k1.py", "respond"),  # what a protocol publishes
         ("secp256k1.py", "secret_inverse"),  # a blinded value
         ("capsule.py", "from_bytes"),  # s, public
         ("cfrag.py", "from_bytes"),  # z, public
@@ -202,7 +195,7 @@ def test_the_inverse_is_blinded_anew_in_every_call(monkeypatch: pytest.MonkeyPat
 
 
 def test_three_functions_publish_a_response() -> None:
-    found = {(file, function) for file, function, _ in places(lambda n: n == "disclose")}
+    found = {(file, function) for file, function, _ in places(lambda n: n == "respond")}
     assert found == {("capsule.py", "encapsulate"), ("cfrag.py", "reencrypt"), ("commitment.py", "prove_commitment")}
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from asset_bridge import reencryption as pre
 from asset_bridge.errors import TamperedError
-from asset_bridge.keys.secp256k1 import Point, SecretScalar, disclose, secret_add, secret_scale, shared_point
+from asset_bridge.keys.secp256k1 import Point, SecretScalar, respond, shared_point
 from asset_bridge.reencryption.commitment import _challenge
 from asset_bridge.reencryption.hashes import cfrag_challenge
 from tests.unit.reencryption.scene import fixed, keys, trade
@@ -29,7 +29,7 @@ def forged_cfrag(lie_in: str) -> pre.CapsuleFrag:
     if lie_in == "U":  # E and V by another share's secret, the commitment by the signed one
         e1, v1, secret = shared_point(LIE, T.capsule.e), shared_point(LIE, T.capsule.v), LIE
     challenge = cfrag_challenge(T.capsule.e, e1, e2, T.capsule.v, v1, v2, U, KFRAG.u1, u2)
-    z = disclose(secret_add(TAU, secret_scale(secret, challenge)))
+    z = respond(TAU, secret, challenge)
     signature = KFRAG.receiver_signature[:64]
     return pre.CapsuleFrag(e1, v1, KFRAG.kfrag_id, KFRAG.x_a, e2, v2, KFRAG.u1, u2, z, signature)
 
@@ -46,7 +46,7 @@ def test_a_cfrag_that_lies_in_one_part_is_refused_for_that_part(part: str) -> No
 def proof_of_w(w: Point, on_g: SecretScalar, on_u: SecretScalar, secret: SecretScalar) -> bytes:
     r_g, r_u = on_g.public_key(), shared_point(on_u, U)
     challenge = _challenge(T.context.to_bytes(), T.pk_a, w, r_g, r_u)
-    z = disclose(secret_add(on_g, secret_scale(secret, challenge)))
+    z = respond(on_g, secret, challenge)
     return r_g.to_bytes() + r_u.to_bytes() + z.to_bytes(32, "big")
 
 

@@ -150,10 +150,13 @@ def _number(certificate: x509.Certificate, oid: str) -> int:
 
 
 def _check_revoked(chain: _Chain, collateral: Collateral, now: int) -> None:
-    """AMD's list for this product (DER, signed by the ARK), where the caller has one; it names revoked ASKs and VLEK issuers."""
-    data = collateral.items.get(f"amd-crl-{chain.product.lower()}")
-    if data is None:
-        return
+    """AMD's lists for this product (DER, signed by the ARK), where the caller has them; they name revoked ASKs and VLEK issuers."""
+    for name in (f"amd-crl-{chain.product.lower()}", f"amd-crl-{chain.product.lower()}-vlek"):
+        if name in collateral.items:
+            _check_list(chain, collateral.items[name], now)
+
+
+def _check_list(chain: _Chain, data: bytes, now: int) -> None:
     try:
         revoked = x509.load_der_x509_crl(data)
         key = chain.ark.public_key()

@@ -86,15 +86,6 @@ class KuboRpc:
         found = self._one("repo/stat", {"size-only": "true"})
         return RepoStat(_integer(found, "RepoSize"), _integer(found, "StorageMax"))
 
-    def verify_repo(self) -> list[str]:
-        """Read every block of the repository and check its hash; returns what kubo says of damaged ones, one sentence each."""
-        said = [str(line.get("Msg", "")) for line in self._lines("repo/verify", {}, failure_is_last_word=True)]
-        return [text for text in said if "was corrupt" in text or ("corrupt" in text and text.startswith("block"))]
-
-    def shutdown(self) -> None:
-        """Ask kubo to end."""
-        self._one("shutdown", empty=True)
-
     # --- blocks -------------------------------------------------------------------------------------------------------------
 
     def block_put(self, cid: Cid, block: bytes) -> None:
@@ -209,10 +200,8 @@ class KuboRpc:
 
     # --- inside -------------------------------------------------------------------------------------------------------------
 
-    def _one(self, path: str, options: Any = (), *, empty: bool = False, **more: Any) -> dict[str, Any]:
+    def _one(self, path: str, options: Any = (), **more: Any) -> dict[str, Any]:
         lines = list(self._lines(path, options, **more))
-        if empty and not lines:
-            return {}
         if not lines:
             raise _reply("it is empty")
         return lines[0]
