@@ -1,6 +1,6 @@
 """GET over a kept connection a thread, with as little between socket and hash as Python allows; what bulk transfers of blocks use.
 
-Source: RFC 9112; measured in docs/explain/performance.md (httpx spends more time on a block than hashing it does).
+Source: RFC 9112; why not httpx: docs/decisions/0051.
 Promises: no redirect is followed, no proxy and no environment variable is looked at; one receive waits at most until the deadline.
 Does not promise: to read an answer to its end; a connection whose answer was left is closed.
 """
