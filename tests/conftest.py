@@ -25,7 +25,9 @@ from tests.support import minutes
 from tests.support.depth import depths_read
 from tests.support.kubo import missing_kubo
 from tools.anvil import AnvilMissingError, find_anvil
+from tools.forge import missing_forge
 from tools.geth import missing_geth
+from tools.halmos import missing_halmos
 
 ROOT = Path(__file__).resolve().parent.parent
 MOST_OPEN_FILES = 300
@@ -68,7 +70,9 @@ def missing_vectors() -> str | None:
 
 NEEDS: dict[str, Callable[[], str | None]] = {
     "needs_anvil": missing_anvil,
+    "needs_forge": missing_forge,
     "needs_geth": missing_geth,
+    "needs_halmos": missing_halmos,
     "needs_umbral_pre": missing_umbral_pre,
     "needs_vectors": missing_vectors,
     "needs_kubo": missing_kubo,
