@@ -28,7 +28,9 @@ from tests.support import minutes
 from tests.support.depth import depths_read
 from tests.support.kubo import missing_kubo
 from tools.anvil import AnvilMissingError, find_anvil
+from tools.forge import missing_forge
 from tools.geth import missing_geth
+from tools.halmos import missing_halmos
 
 ROOT = Path(__file__).resolve().parent.parent
 MOST_OPEN_FILES = 300
@@ -98,7 +100,9 @@ def missing_mount() -> str | None:
 
 NEEDS: dict[str, Callable[[], str | None]] = {
     "needs_anvil": missing_anvil,
+    "needs_forge": missing_forge,
     "needs_geth": missing_geth,
+    "needs_halmos": missing_halmos,
     "needs_umbral_pre": missing_umbral_pre,
     "needs_atheris": missing_atheris,
     "needs_vectors": missing_vectors,

@@ -361,7 +361,7 @@ class ChainMachine(Agreement):
             owner = heir.address if pick % 2 else own
             self.attempt(lambda: provider.propose_change(own, owner, self.accounts["payee"].address, heir.address))
             if pick % 3 == 0:
-                self.attempt(lambda: (provider if pick % 2 else heir).cancel_change(own))
+                self.attempt(lambda: (provider if pick % 4 else heir).cancel_change(own))
             change = self.pair.twin.provider_account(own).change
             if change is not None:
                 self.exactly(change.applies_at)

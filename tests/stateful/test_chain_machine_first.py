@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.stateful.runs import parts, run_edges, run_part
+from tests.stateful.runs import parts, run_edges, run_part, run_rules
 
 
 @pytest.mark.slow
@@ -16,3 +16,7 @@ def test_the_contracts_and_the_twin_agree_on_every_sequence(part: int) -> None:
 
 def test_every_deadline_is_met_at_its_exact_edge() -> None:
     run_edges()
+
+
+def test_every_rule_is_shown_to_succeed() -> None:
+    run_rules()
