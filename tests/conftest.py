@@ -27,6 +27,7 @@ from tests.support import kubo as kubos
 from tests.support import minutes
 from tests.support.depth import depths_read
 from tests.support.kubo import missing_kubo
+from tools import debian
 from tools.anvil import AnvilMissingError, find_anvil
 from tools.forge import missing_forge
 from tools.geth import missing_geth
@@ -82,8 +83,8 @@ def missing_vectors() -> str | None:
 
 def missing_strace() -> str | None:
     """Why there is no strace that may trace, or None."""
-    if shutil.which("strace") is None:
-        return "no strace: apt-get install strace"
+    if reason := debian.obtain(("strace",), ("strace",)):
+        return reason
     done = subprocess.run(["strace", "-o", os.devnull, "true"], capture_output=True, check=False)
     return None if done.returncode == 0 else "strace may not trace here"
 

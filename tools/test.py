@@ -12,9 +12,19 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from asset_bridge.errors import BridgeError  # noqa: E402  of .venv, which runs this file
+from asset_bridge.ipfs.kubo.program import obtain_kubo  # noqa: E402
+from tools import forge, halmos  # noqa: E402
+from tools.forge import ForgeMissingError  # noqa: E402
+from tools.geth import GethMissingError, cached_geth, obtain_geth  # noqa: E402
+from tools.halmos import HalmosMissingError  # noqa: E402
+
 PAGE = ROOT / "docs" / "reference" / "deep-runs.md"
 CACHE = ROOT / ".cache" / "deep"
 NO_TESTS = 5  # pytest's exit status when a folder holds none
@@ -33,23 +43,40 @@ def main(rooms: list[str]) -> int:
                 file=sys.stderr,
             )
             return 2
-    prepare_kubo(rooms)
+    prepare(rooms)
     return run_deep(rooms) if depth == "deep" else pytest(rooms, workers())
 
 
-def prepare_kubo(rooms: list[str]) -> None:
-    """Build kubo before the first test that needs it, where its progress is seen; without it those tests say why they are skipped."""
+def prepare(rooms: list[str]) -> None:
+    """Bring what the chosen tests need before the first of them runs, where it is seen; without it those tests say why they are skipped."""
     tops = [ROOT / room.split("::")[0] for room in rooms] or [ROOT / "tests"]
     files = [path for top in tops for path in ([top] if top.is_file() else top.rglob("test_*.py"))]
-    if not any("needs_kubo" in path.read_text() for path in files):
-        return
-    from asset_bridge.errors import BridgeError  # of .venv, which runs this file
-    from asset_bridge.ipfs.kubo.program import obtain_kubo
+    texts = [path.read_text() for path in files]
+    for marker, (what, bring) in PREPARED.items():
+        if any(f"mark.{marker}" in text for text in texts):
+            try:
+                bring(lambda line: print(line, flush=True))
+            except (BridgeError, ForgeMissingError, GethMissingError, HalmosMissingError) as error:
+                print(f"test: no {what}: {error}", file=sys.stderr)
 
-    try:
-        obtain_kubo(lambda line: print(line, flush=True))
-    except BridgeError as error:
-        print(f"test: {error.message}. {error.hint}", file=sys.stderr)
+
+def first_time(there: Path, text: str, obtain: Callable[[], object]) -> Callable[[Callable[[str], None]], object]:
+    """Obtain something, with a line about it where it is not there yet."""
+
+    def bring(report: Callable[[str], None]) -> object:
+        if not there.exists():
+            report(text)
+        return obtain()
+
+    return bring
+
+
+PREPARED: dict[str, tuple[str, Callable[[Callable[[str], None]], object]]] = {
+    "needs_kubo": ("kubo", obtain_kubo),
+    "needs_geth": ("geth", first_time(cached_geth(), "geth: building it once (two to five minutes)", obtain_geth)),
+    "needs_forge": ("forge", first_time(forge.folder(), "forge: fetching it once", forge.obtain_forge)),
+    "needs_halmos": ("halmos", first_time(halmos.program(), "halmos: installing it once", halmos.obtain_halmos)),
+}
 
 
 def workers() -> list[str]:

@@ -13,33 +13,16 @@ import subprocess
 import time
 from pathlib import Path
 
+from tools import debian
+
 TOOLS = ("swtpm", "swtpm_setup", "swtpm_localca", "tpm2_quote", "tpm2_createak")
 PACKAGES = ("swtpm", "swtpm-tools", "tpm2-tools", "libtss2-tcti-swtpm0")
 START_SECONDS = 20
 
 
-def missing() -> list[str]:
-    return [name for name in TOOLS if shutil.which(name) is None]
-
-
 def obtain() -> str | None:
     """Install what is missing; the reason why it is still missing, or None."""
-    if not missing():
-        return None
-    if shutil.which("apt-get") is None or os.geteuid() != 0:
-        return f"no {', '.join(missing())}: install {' '.join(PACKAGES)}"
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for step in (["install", "-y", "--no-install-recommends", *PACKAGES], ["update"], None):
-        command = [
-            "apt-get",
-            "-o",
-            "DPkg::Lock::Timeout=120",
-            *(step or ["install", "-y", "--no-install-recommends", *PACKAGES]),
-        ]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500, check=False)
-        if not missing():
-            return None
-    return f"apt-get could not install {' '.join(PACKAGES)}: {done.stderr.strip().splitlines()[-1:]}"
+    return debian.obtain(TOOLS, PACKAGES)
 
 
 class SoftwareTpm:
