@@ -215,20 +215,20 @@ def test_stake_leaves_after_the_last_window_only(world: World) -> None:
 def test_holds_and_slashes_are_for_a_listed_exchange(world: World) -> None:
     node, anyone = world.tees[0], world.stranger.address
     with refuses("governor: not a listed exchange"):
-        world.registry.hold([node.node_id], [1], START + DAY, sender=anyone)
+        world.registry.hold([node.node_id], 1, START + DAY, sender=anyone)
     with refuses("registry: not the exchange's grants contract"):
-        world.registry.hold_for(world.exchange.address, [node.node_id], [1], START, sender=anyone)
+        world.registry.hold_for(world.exchange.address, [node.node_id], 1, START, sender=anyone)
     with refuses("registry: not the exchange's challenges contract"):
         world.registry.slash(world.exchange.address, [node.node_id], 1, anyone, sender=anyone)
     with refuses("governor: not a listed exchange"):
         world.registry.slash(anyone, [node.node_id], 1, anyone, sender=anyone)
-    with refuses("registry: lengths differ"):
-        world.registry.hold([node.node_id], [], START + DAY, sender=world.exchange.address)
+    with refuses("registry: not the current epoch"):
+        world.registry.hold([node.node_id], 2, START + DAY, sender=world.exchange.address)
     with refuses("registry: time is too large"):
-        world.registry.hold([node.node_id], [1], 2**32, sender=world.exchange.address)
+        world.registry.hold([node.node_id], 1, 2**32, sender=world.exchange.address)
     world.registry.remove_exchange(world.exchange.address, sender=world.governor.address)
     with refuses("governor: not a listed exchange"):
-        world.registry.hold([node.node_id], [1], START + DAY, sender=world.exchange.address)
+        world.registry.hold([node.node_id], 1, START + DAY, sender=world.exchange.address)
 
 
 def test_a_slash_takes_at_most_the_stake_and_is_collected(world: World) -> None:
@@ -264,10 +264,10 @@ def test_additions_wait_outside_a_development_deployment() -> None:
         world.move_to(START + 7 * DAY - 1)
         assert not world.registry.is_live(node.node_id)
         with refuses("governor: not a listed exchange"):
-            world.registry.hold([], [], 0, sender=world.stranger.address)
+            world.registry.hold([], 0, 0, sender=world.stranger.address)
         world.move_to(START + 7 * DAY)
         assert world.registry.is_live(node.node_id)
-        world.registry.hold([], [], 0, sender=world.stranger.address)
+        world.registry.hold([], 0, 0, sender=world.stranger.address)
     boa.env.evm.patch.timestamp = START
 
 
