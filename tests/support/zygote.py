@@ -99,13 +99,10 @@ def note(path: str, text: str) -> None:
 
 def one_thread(app: Any) -> Any:
     """Handlers of an app on one thread, so that its calls come in one order."""
-    from anyio.to_thread import current_default_thread_limiter
+    from asset_bridge.transport import door
 
-    async def run(scope: Any, receive: Any, send: Any) -> None:
-        current_default_thread_limiter().total_tokens = 1
-        await app(scope, receive, send)
-
-    return run
+    door.MOST_AT_ONCE = 1
+    return app
 
 
 def storage(given: dict[str, Any]) -> None:

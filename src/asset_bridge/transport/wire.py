@@ -22,22 +22,25 @@ from asset_bridge.errors import InputError
 
 _SAFE_INTEGER = 2**53 - 1  # RFC 8259 §6
 _R = TypeVar("_R")
-_HEX = frozenset("0123456789abcdef")
 MAX_DEPTH = 32  # our deepest record has 6
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 _NO_BRACKETS = bytes(value for value in range(256) if value not in _STEP)
 
 
 def load_json(content: bytes, **options: Any) -> Any:
-    """json.loads of what a stranger sent. Raises ValueError, also for nesting deeper than MAX_DEPTH.
+    """json.loads of the UTF-8 that a stranger sent. Raises ValueError, also for nesting deeper than MAX_DEPTH.
 
     The depth is counted first: Python's own limit is a process-wide setting, libraries raise it, and then deep nesting overflows the stack.
     """
-    brackets = _STRING.sub(b"", content).translate(None, _NO_BRACKETS)
-    if len(brackets) > MAX_DEPTH and max(accumulate(map(_STEP.__getitem__, brackets))) > MAX_DEPTH:
-        raise ValueError("nested too deeply")
-    return json.loads(content, **options)
+    text = content.decode(
+        "utf-8"
+    )  # not by json.loads, which takes UTF-16 and UTF-32 too, whose bytes say nothing about brackets
+    if content.count(b"[") + content.count(b"{") > MAX_DEPTH:
+        brackets = _STRING.sub(b"", content).translate(None, _NO_BRACKETS)
+        if brackets and max(accumulate(map(_STEP.__getitem__, brackets))) > MAX_DEPTH:
+            raise ValueError("nested too deeply")
+    return json.loads(text, **options)
 
 
 def hex_of(data: bytes) -> str:
@@ -47,9 +50,12 @@ def hex_of(data: bytes) -> str:
 
 def bytes_of(text: object, length: int | None = None, *, name: str = "value") -> bytes:
     """The bytes of a canonical 0x-hex string of `length` bytes. Raises InputError(transport.json)."""
-    if not isinstance(text, str) or not text.startswith("0x") or len(text) % 2 or not _HEX.issuperset(text[2:]):
+    try:
+        data = bytes.fromhex(text[2:]) if isinstance(text, str) else b""
+    except ValueError:
+        data = b""
+    if text != hex_of(data):  # fromhex takes blanks and upper case too
         raise _bad(name, "is not lower-case 0x-hex")
-    data = bytes.fromhex(text[2:])
     if length is not None and len(data) != length:
         raise _bad(name, f"does not have {length} bytes")
     return data
@@ -57,6 +63,8 @@ def bytes_of(text: object, length: int | None = None, *, name: str = "value") ->
 
 def to_json(value: object) -> Any:
     """The JSON form of a record or of one of its values."""
+    if type(value) is int:  # most values of a record are integers and bytes
+        return value if abs(value) <= _SAFE_INTEGER else str(value)
     if isinstance(value, bytes):
         return hex_of(value)
     if isinstance(value, Enum):

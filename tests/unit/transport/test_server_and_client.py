@@ -288,7 +288,7 @@ def test_no_more_than_the_cap_of_an_answer_is_taken(app: Any) -> None:
 def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     import asyncio
 
-    monkeypatch.setattr("asset_bridge.transport.server.BODY_SECONDS", 0.05)
+    monkeypatch.setattr("asset_bridge.transport.door.BODY_SECONDS", 0.05)
     app = build_app(ROUTES, title="t", info=dict, health=list, guard=guard())
     sent: list[Any] = []
 
