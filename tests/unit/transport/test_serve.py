@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import signal
@@ -55,6 +56,18 @@ def port_of(folder: Path) -> int:
     while not (folder / "port").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     return int((folder / "port").read_text())
+
+
+def refused_head(port: int, headers: bytes) -> bytes:
+    """The status with which a head that never ends is refused, when the connection is closed by the node."""
+    with socket.create_connection(("127.0.0.1", port), 20) as connection:
+        answer = b""
+        with contextlib.suppress(ConnectionError):  # closed while we were still sending
+            connection.sendall(b"GET /core HTTP/1.1\r\nhost: 127.0.0.1\r\n" + headers)
+        with contextlib.suppress(ConnectionError):
+            while part := connection.recv(4096):
+                answer += part
+    return answer.split(b" ")[1] if answer else b""
 
 
 def self_signed(path: Path) -> None:
@@ -123,6 +136,8 @@ def test_a_node_listens_answers_and_stops(tmp_path: Path) -> None:
                 [f"127.0.0.1:{port}", f"localhost:{port}", f"[::1]:{port}", "node.example:8443"]
             )
             if number == signal.SIGTERM:
+                assert refused_head(port, b"x-long: " + b"a" * 100_000) == b"400"  # one header that does not end
+                assert refused_head(port, b"x-many: 1\r\n" * 10_000) == b"400"
                 second = start(tmp_path / "other", port)
                 assert second.wait(30) != 0
             process.send_signal(number)

@@ -12,7 +12,7 @@ import pytest
 from asset_bridge.chain.records import Ack, DeliveryReceipt
 from asset_bridge.errors import BridgeError
 from asset_bridge.transport.tls import check_bind
-from asset_bridge.transport.wire import from_json, load_json, to_json
+from asset_bridge.transport.wire import bytes_of, from_json, load_json, to_json
 
 
 class Colour(IntEnum):
@@ -98,4 +98,26 @@ def test_deep_nesting_is_refused_before_it_is_parsed() -> None:
         sys.setrecursionlimit(limit)
     assert load_json(b'["[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[", {"a": [1]}]')[1] == {"a": [1]}
     assert load_json(b"[" * 32 + b"]" * 32) is not None
+    assert load_json(b'["' + b"[" * 40 + b'\\""]') == ["[" * 40 + '"']
     assert len(load_json(b"[" + b"[]," * 100 + b"{}]")) == 101
+
+
+def test_json_is_utf_8_alone() -> None:
+    """In UTF-16 a letter has the byte of a quotation mark, behind which brackets would not be counted."""
+    hidden = '["\u2200", ' + "[" * 5_000 + "]" * 5_000 + "]"
+    for content in (hidden.encode("utf-16-le"), '{"a":1}'.encode("utf-16"), '{"a":1}'.encode("utf-32"), b'["\xff"]'):
+        with pytest.raises(ValueError):
+            load_json(content)
+    assert load_json('["\u2200"]'.encode()) == ["\u2200"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["0x01 02", " 0x0102", "0x 0102", "0xAB", "0x012", "0X01", "01", "", "0x\u0661\u0662", "0xzz", None, b"0x01"],
+)
+def test_hex_has_one_spelling(text: Any) -> None:
+    with pytest.raises(BridgeError) as caught:
+        bytes_of(text)
+    assert caught.value.code == "transport.json"
+    assert bytes_of("0x") == b""
+    assert bytes_of("0x01ff", 2) == b"\1\xff"
