@@ -33,9 +33,8 @@ def load_json(content: bytes, **options: Any) -> Any:
 
     The depth is counted first: Python's own limit is a process-wide setting, libraries raise it, and then deep nesting overflows the stack.
     """
-    text = content.decode(
-        "utf-8"
-    )  # not by json.loads, which takes UTF-16 and UTF-32 too, whose bytes say nothing about brackets
+    # json.loads would take bytes in UTF-16 and UTF-32 too, and those say nothing about brackets.
+    text = content.decode("utf-8")
     if content.count(b"[") + content.count(b"{") > MAX_DEPTH:
         brackets = _STRING.sub(b"", content).translate(None, _NO_BRACKETS)
         if brackets and max(accumulate(map(_STEP.__getitem__, brackets))) > MAX_DEPTH:

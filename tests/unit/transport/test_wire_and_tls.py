@@ -104,7 +104,7 @@ def test_deep_nesting_is_refused_before_it_is_parsed() -> None:
 
 def test_json_is_utf_8_alone() -> None:
     """In UTF-16 a letter has the byte of a quotation mark, behind which brackets would not be counted."""
-    hidden = '["\u2200", ' + "[" * 5_000 + "]" * 5_000 + "]"
+    hidden = '["\u2200", ' + "[" * 5_000 + "]" * 5_000 + ', "x"]'
     for content in (hidden.encode("utf-16-le"), '{"a":1}'.encode("utf-16"), '{"a":1}'.encode("utf-32"), b'["\xff"]'):
         with pytest.raises(ValueError):
             load_json(content)
