@@ -23,7 +23,7 @@ from asset_bridge.chain.tokens import Token
 from asset_bridge.client.peers import LightNodes, reachable, storage_sources, unpin_everywhere
 from asset_bridge.client.results import CatalogEntry, Changed, Claimed, TokenBalance
 from asset_bridge.client.storage import Storage, storage_status
-from asset_bridge.errors import BridgeError, InputError
+from asset_bridge.errors import BridgeError, InputError, UnavailableError
 from asset_bridge.ipfs.gateway import Gateway
 from asset_bridge.ipfs.multi import MultiSource
 from asset_bridge.trade import challenge as challenge_story
@@ -152,10 +152,10 @@ class Session:
         return self._tokens[address]
 
     def price(self, units: int, token: str) -> str:
-        """An amount for people; where the token does not tell its decimals, in its smallest unit with its address."""
+        """An amount for people; in the token's smallest unit, with its address, where its decimals cannot be read now."""
         try:
             return self.token(token).text(units)
-        except InputError:
+        except (InputError, UnavailableError):
             return f"{units} smallest units of token {token}"
 
     def token_balances(self) -> list[TokenBalance]:
@@ -167,7 +167,7 @@ class Session:
                 continue
             try:
                 kind = self.token(address)
-            except InputError:
+            except (InputError, UnavailableError):
                 kind = Token(address, address, 0)
             held = self.chain.token_units(self.address, address)
             found.append(TokenBalance(address, kind.symbol, kind.decimals, held, claimable))

@@ -159,6 +159,16 @@ def test_a_token_that_is_not_allowed_or_an_amount_too_fine_is_refused_before_a_k
     assert trade.scene.chain.assets() == []
 
 
+def test_a_token_whose_decimals_cannot_be_read_is_shown_in_its_smallest_unit(trade: Trade, run: Run) -> None:
+    silent = checksum_address(keccak(b"a token without decimals")[12:])
+    trade.scene.chain.governor.govern("AssetLedger", "list_token", silent)
+    trade.scene.chain.give_tokens(silent, trade.provider.address, 77)
+    assert f"77 smallest units of token {silent}" in run(account_cmd.balance, side="provider")
+    with pytest.raises(InputError) as error:
+        run(publish_cmd.publish, trade.data, "--title", "Cohort", "--price", "1", "--token", silent, "--yes")
+    assert error.value.code == "chain.token"
+
+
 def test_amounts_follow_the_tokens_decimals() -> None:
     assert (wei_of("2.5", 2), wei_of("7", 0), wei_of("0.25")) == (250, 7, 25 * 10**16)
     for text, decimals in (("2.555", 2), ("7.5", 0), ("7.", 0)):
