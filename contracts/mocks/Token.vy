@@ -10,6 +10,10 @@ PERMIT_TYPE: constant(bytes32) = keccak256(
     "Permit(address owner,address spender,uint256 value,uint256 nonce,uint256 deadline)"
 )
 
+name: public(constant(String[5])) = "Token"
+symbol: public(constant(String[3])) = "TST"
+decimals: public(constant(uint8)) = 6
+
 balanceOf: public(HashMap[address, uint256])
 allowance: public(HashMap[address, HashMap[address, uint256]])
 nonces: public(HashMap[address, uint256])
@@ -58,13 +62,25 @@ def permit(owner: address, spender: address, amount: uint256, deadline: uint256,
     digest: bytes32 = keccak256(
         concat(
             x"1901",
-            keccak256(abi_encode(DOMAIN_TYPE, keccak256("Token"), keccak256("1"), chain.id, self)),
+            self._separator(),
             keccak256(abi_encode(PERMIT_TYPE, owner, spender, amount, self.nonces[owner], deadline)),
         )
     )
     assert ecrecover(digest, v, r, s) == owner, "token: permit is not the owner's"
     self.nonces[owner] += 1
     self.allowance[owner][spender] = amount
+
+
+@external
+@view
+def DOMAIN_SEPARATOR() -> bytes32:
+    return self._separator()
+
+
+@internal
+@view
+def _separator() -> bytes32:
+    return keccak256(abi_encode(DOMAIN_TYPE, keccak256(name), keccak256("1"), chain.id, self))
 
 
 @internal

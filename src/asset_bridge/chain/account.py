@@ -50,6 +50,9 @@ class RpcAccount(Actor):
         to = self._reader.deployment.address_of(contract)
         return self.sender.send(verb, to, encode_call(contract, function, args), value_wei, once=once)
 
+    def _call_token(self, verb: str, token: str, data: bytes) -> Sent:
+        return self.sender.send(verb, token, data, once=False)
+
     def resume(self) -> list[Sent]:
         """Settle what an earlier run left pending; call at start."""
         return self.sender.resume()

@@ -17,6 +17,7 @@ from asset_bridge.chain.fold import OrderFacts
 from asset_bridge.chain.keys import AccountKey, address_bytes
 from asset_bridge.chain.messages import Domain, to_compact
 from asset_bridge.chain.packing import EpochArgs, KeyParts, address_account, uint
+from asset_bridge.chain.payments import TokenPayments
 from asset_bridge.chain.reader import Reader
 from asset_bridge.chain.reasons import refused
 from asset_bridge.chain.records import (
@@ -43,7 +44,7 @@ from asset_bridge.keys.keccak import keccak
 AGREEMENT_SECONDS = 30 * 86_400  # how long a signed agreement to a refund or a new generation may be used
 
 
-class Actor(Disputes):
+class Actor(Disputes, TokenPayments):
     """A ChainAccount; `reader` sees what it acts on."""
 
     def __init__(self, reader: Reader, key: AccountKey) -> None:
@@ -188,11 +189,12 @@ class Actor(Disputes):
 
     # ── Exchange: pay and deliver ──
     def pay(self, order_id: bytes, accepts: Iterable[AcceptSignature]) -> Sent:
-        """The price into escrow, with at least t accepts."""
+        """The price into escrow, with at least t accepts; in a token by its permit, or by the allowance that `allow_payment` made."""
         facts = self._reader.facts(order_id)
         table = facts.table.pack() if facts.table else b""
         value_wei = facts.terms.price if facts.terms.token == ZERO_ADDRESS else 0
-        args = (order_id, facts.terms, facts.card, table, pack_accepts(accepts), b"", b"")
+        permit = self._permit(order_id) or b""
+        args = (order_id, facts.terms, facts.card, table, pack_accepts(accepts), permit, b"")
         return self._transact("pay", "Exchange", "pay", args, value_wei)
 
     def record_delivery(self, order_id: bytes, fetch: FetchSignature, receipts: Iterable[DeliveryReceipt]) -> Sent:

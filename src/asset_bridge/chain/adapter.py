@@ -141,6 +141,23 @@ class RpcSource:
         except TamperedError as error:
             raise self.lying(error.message) from None
 
+    def token_answers(self, token: str, calls: Sequence[bytes], block: BlockRef, at: At) -> list[bytes | None]:
+        """See reader.Source."""
+        where = {"blockHash": "0x" + block.hash.hex(), "requireCanonical": True}
+
+        def ask(endpoint: Endpoint) -> list[bytes | None]:
+            return [one(endpoint, call) for call in calls]
+
+        def one(endpoint: Endpoint, call: bytes) -> bytes | None:
+            try:
+                return endpoint.as_bytes(endpoint.call("eth_call", {"to": token, "data": "0x" + call.hex()}, where))
+            except Reverted:
+                return None
+
+        if at is At.FINAL:
+            return self.endpoints.agreed(ask, f"the token {token} at block {block.number}")
+        return ask(self._heads[block.hash]) if block.hash in self._heads else self.endpoints.first(ask)
+
     @staticmethod
     def _not_ours() -> InputError:
         return InputError(

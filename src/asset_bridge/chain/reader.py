@@ -39,6 +39,7 @@ from asset_bridge.chain.records import (
     ProviderAccount,
     RequestTerms,
 )
+from asset_bridge.chain.tokens import TokenReader
 from asset_bridge.errors import InputError, TamperedError
 
 Call = tuple[str, str, tuple[object, ...]]
@@ -61,6 +62,10 @@ class Source(Protocol):
         """The views' answers at exactly this block; at FINAL every endpoint must give the same."""
         ...
 
+    def token_answers(self, token: str, calls: Sequence[bytes], block: BlockRef, at: At) -> list[bytes | None]:
+        """What a token, no contract of ours, answers to each call at this block; None where it reverts."""
+        ...
+
     def lying(self, what: str) -> TamperedError: ...
     def coins_wei(self, account: str) -> int: ...
     def base_fee_wei(self) -> int:
@@ -77,8 +82,10 @@ def not_found(what: str, digest: bytes) -> InputError:
     )
 
 
-class Reader:
+class Reader(TokenReader):
     """A ChainReader over any Source."""
+
+    source: Source
 
     def __init__(self, source: Source) -> None:
         self.source = source

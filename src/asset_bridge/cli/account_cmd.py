@@ -27,10 +27,17 @@ def balance(app: App) -> None:
             f"coins      {amount(coins_wei)}",
             f"to claim   {amount(waiting_wei)}",
         ]
+        tokens = session.token_balances()
+        for one in tokens:
+            lines += [
+                f"token      {session.price(one.held, one.token)} ({one.token})",
+                f"to claim   {session.price(one.claimable, one.token)}",
+            ]
         if coins_wei < ENOUGH_COINS_WEI:
             lines.append(f"low        send coins of chain {session.network.chain_id} to {session.address}")
-        following = app.command("claim") if waiting_wei else app.command("status")
-        data = {"address": session.address, "coins_wei": coins_wei, "claimable_wei": waiting_wei}
+        waiting = next((one.token for one in tokens if one.claimable), "")
+        following = app.command("claim" if waiting_wei else f"claim --token {waiting}" if waiting else "status")
+        data = {"address": session.address, "coins_wei": coins_wei, "claimable_wei": waiting_wei, "tokens": tokens}
         app.result(data, lines, next_command=following)
 
 

@@ -41,7 +41,8 @@ def approve(
         items = {item.order.order_id: item for item in session.inbox()}
         order_id = pick(order, items, "order", _WHERE)
         if order_id in items:
-            for line in page(items[order_id]):
+            offer = items[order_id].order.terms.offer
+            for line in page(items[order_id], session.price(offer.price_wei, offer.token)):
                 app.note(line)
         if not ask("Approve this request?", yes=yes or app.as_json):
             raise RefusedError("cli.not-confirmed", "nothing was approved", hint="answer y, or give --yes")

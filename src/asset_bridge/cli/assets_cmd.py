@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from asset_bridge.cli.app import App, WithDefault, common, examples
-from asset_bridge.cli.output import amount, short, size, table
+from asset_bridge.cli.output import short, size, table
 from asset_bridge.cli.session import (
     asset_argument,
     cost_lines,
@@ -38,7 +38,7 @@ def ls(app: App) -> None:
             (
                 short(entry.asset.asset_id),
                 entry.description.title if entry.description else f"({entry.problem})",
-                amount(entry.asset.offer.price_wei),
+                session.price(entry.asset.offer.price_wei, entry.asset.offer.token),
                 size(entry.asset.listing.body_length),
                 "retired" if entry.asset.retired else "listed",
             )
@@ -54,7 +54,7 @@ def ls(app: App) -> None:
     "set", epilog=examples("asset-bridge assets set 0x0a1b2c3d4e5f --price 0.02 --terms terms.txt --period pay=7d")
 )
 @asset_argument
-@click.option("--price", help="New price in whole coins.")
+@click.option("--price", help="New price, in whole units of what the asset is sold for.")
 @click.option("--terms", "terms_file", type=click.Path(path_type=Path, exists=True), help="File with new terms of use.")
 @period_option
 @common
@@ -65,7 +65,7 @@ def set_(app: App, *, asset: str, price: str | None, terms_file: Path | None, pe
         offer = session.show(asset_id).asset.offer
         sent = session.set_offer(
             asset_id,
-            price_wei=wei_of(price) if price is not None else offer.price_wei,
+            price_wei=wei_of(price, session.token(offer.token).decimals) if price is not None else offer.price_wei,
             terms=terms_file.read_text() if terms_file else None,
             periods=periods_of(period, offer.periods),
         )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import click
 
+from asset_bridge.chain.records import ZERO_ADDRESS
 from asset_bridge.cli.app import App, common, examples
-from asset_bridge.cli.output import amount, moment, remaining, short, size, table
+from asset_bridge.cli.output import moment, remaining, short, size, table
 from asset_bridge.cli.session import consumer, label, pick_asset
-from asset_bridge.client import CatalogEntry
+from asset_bridge.client import CatalogEntry, Consumer
 
 
 @click.command("catalog", epilog=examples("asset-bridge catalog", "asset-bridge catalog 0x0a1b2c3d4e5f"))
@@ -17,14 +18,14 @@ def catalog(app: App, *, asset: str | None) -> None:
     """List what is for sale, or show one ASSET with its terms and deadlines."""
     with consumer(app, acting=False) as session:
         if asset:
-            _one(app, session.show(pick_asset(session, asset)))
+            _one(app, session, session.show(pick_asset(session, asset)))
             return
         entries = session.catalog()
         rows = [
             (
                 short(entry.asset.asset_id),
                 entry.description.title if entry.description else f"({entry.problem})",
-                amount(entry.asset.offer.price_wei),
+                session.price(entry.asset.offer.price_wei, entry.asset.offer.token),
                 size(entry.asset.listing.body_length),
                 entry.asset.provider,
             )
@@ -41,7 +42,7 @@ def catalog(app: App, *, asset: str | None) -> None:
         app.result(entries, lines, next_command=app.command(command))
 
 
-def _one(app: App, shown: CatalogEntry) -> None:
+def _one(app: App, session: Consumer, shown: CatalogEntry) -> None:
     asset, description = shown.asset, shown.description
     periods = asset.offer.periods
     lines = [
@@ -49,7 +50,8 @@ def _one(app: App, shown: CatalogEntry) -> None:
         f"title      {description.title if description else f'({shown.problem})'}",
         *([f"summary    {description.summary}"] if description and description.summary else []),
         f"provider   {asset.provider}",
-        f"price      {amount(asset.offer.price_wei)}",
+        f"price      {session.price(asset.offer.price_wei, asset.offer.token)}",
+        *([f"token      {asset.offer.token}"] if asset.offer.token != ZERO_ADDRESS else []),
         f"size       {size(asset.listing.body_length)} of ciphertext",
         f"listed     {moment(asset.listed_in.timestamp)}, block {asset.listed_in.number}",
         f"deadlines  answer within {remaining(periods.approve_seconds)}, pay within {remaining(periods.pay_seconds)}, "

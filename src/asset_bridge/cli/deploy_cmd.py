@@ -14,7 +14,7 @@ from asset_bridge.chain.keys import AccountKey
 from asset_bridge.chain.network import is_development
 from asset_bridge.cli.app import App, common, examples
 from asset_bridge.cli.output import ask
-from asset_bridge.cli.session import yes_option
+from asset_bridge.cli.session import token_of, yes_option
 from asset_bridge.errors import InputError, RefusedError
 from asset_bridge.trade.network import network_of
 
@@ -33,6 +33,7 @@ from asset_bridge.trade.network import network_of
     "--key-file", type=click.Path(path_type=Path, exists=True), required=True, help="32-byte key as hex, mode 0600."
 )
 @click.option("--governor", help="The account that keeps the lists [the deployer].")
+@click.option("--token", "tokens", multiple=True, help="A token that may be a price from the start; repeatable.")
 @click.option("--light", "light_urls", multiple=True, help="A light node to start from; repeatable.")
 @click.option("--storage", "storage_urls", multiple=True, help="A storage node to start from; repeatable.")
 @click.option("--name", default="network", show_default=True, help="The network's name.")
@@ -45,6 +46,7 @@ def deploy(
     rpc_urls: tuple[str, ...],
     key_file: Path,
     governor: str | None,
+    tokens: tuple[str, ...],
     light_urls: tuple[str, ...],
     storage_urls: tuple[str, ...],
     name: str,
@@ -61,11 +63,9 @@ def deploy(
     except ValueError:
         raise InputError("cli.key-file", f"{key_file} does not hold 32 bytes of hex") from None
     chain_id = chain_id_of(rpc_urls[0])
-    config = (
-        DeployConfig(governor or key.address)
-        if is_development(chain_id)
-        else DeployConfig.production(governor or key.address)
-    )
+    may_be_prices = tuple(token_of(token) for token in tokens)
+    make = DeployConfig if is_development(chain_id) else DeployConfig.production
+    config = make(governor or key.address, tokens=may_be_prices)
     kind = "development" if config.development else "production"
     app.note(f"chain {chain_id}, {kind} deployment by {key.address}, governor {config.governor}")
     if not ask("Deploy?", yes=yes or app.as_json):

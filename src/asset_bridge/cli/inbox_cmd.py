@@ -34,7 +34,8 @@ def inbox(app: App, *, save: Path | None, wait: bool) -> None:
             items = session.inbox()
         lines: list[str] = []
         for item in items:
-            lines += [*page(item), *_attachments(item, save), ""]
+            offer = item.order.terms.offer
+            lines += [*page(item, session.price(offer.price_wei, offer.token)), *_attachments(item, save), ""]
         first = "inbox --wait"
         if items:
             well = next((item for item in items if not item.problem), None)
@@ -51,14 +52,14 @@ def inbox(app: App, *, save: Path | None, wait: bool) -> None:
         )
 
 
-def page(item: InboxItem) -> list[str]:
-    """A request as a page."""
+def page(item: InboxItem, price: str = "") -> list[str]:
+    """A request as a page; `price` in words where it may be in a token."""
     order = item.order
     head = [
         f"order      0x{order.order_id.hex()}",
         f"asset      {short(order.terms.asset_id)}  {item.asset_title}",
         f"consumer   {order.consumer}",
-        f"price      {amount(order.terms.offer.price_wei)}",
+        f"price      {price or amount(order.terms.offer.price_wei)}",
         f"answer by  {moment(order.approve_by)} ({remaining(order.approve_by - int(time.time()))})",
     ]
     if item.problem:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
+from asset_bridge.chain.records import ZERO_ADDRESS
 from asset_bridge.cli.app import App, common, examples
-from asset_bridge.cli.output import amount, ask
+from asset_bridge.cli.output import ask
 from asset_bridge.cli.session import consumer, cost_lines, label, order_argument, pick_order, yes_option
 from asset_bridge.errors import RefusedError
 
@@ -30,6 +31,9 @@ def pay(
     """Pay for ORDER. First this machine proves to itself, from the chain alone, that the approved key opens this asset.
 
     Then it asks the TEE nodes for their signed acceptance and samples blocks of the ciphertext from two replicas.
+
+    A price in a token is taken by a permit that this account signs; where the token has none, one transaction more first allows the
+    Exchange exactly the price.
     """
     with consumer(app) as session:
         order_id = pick_order(session, order)
@@ -40,13 +44,15 @@ def pay(
             f"checked    {checked.sampled_blocks} blocks of the ciphertext from {checked.replicas} replicas",
         ]
         lines += [f"bad        {name}: {code}" for name, code in checked.bad]
+        price, token = session.price(checked.price_wei, checked.token), checked.token
+        lines.append(f"price      {price}{f' (token {token})' if token != ZERO_ADDRESS else ''}")
         if check_only:
             app.result(checked, lines, next_command=app.command(f"pay {label(order_id)}"))
             return
         for line in lines:
             app.note(line)
-        if not ask(f"Pay {amount(checked.price_wei)} into escrow?", yes=yes or app.as_json):
+        if not ask(f"Pay {price} into escrow?", yes=yes or app.as_json):
             raise RefusedError("cli.not-confirmed", "nothing was paid", hint="answer y, or give --yes")
         paid = session.pay(order_id, minimum_accepts=minimum_accepts, download_first=download_first)
-        lines = [f"order      0x{order_id.hex()} paid, {amount(checked.price_wei)} in escrow", *cost_lines(paid.sent)]
+        lines = [f"order      0x{order_id.hex()} paid, {price} in escrow", *cost_lines(*paid.allowed, paid.sent)]
         app.result(paid, lines, next_command=app.command(f"fetch {label(order_id)} -o FOLDER"))

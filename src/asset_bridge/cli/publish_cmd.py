@@ -7,10 +7,21 @@ from pathlib import Path
 
 import click
 
+from asset_bridge.chain.tokens import Token
 from asset_bridge.cli.app import App, common, examples
-from asset_bridge.cli.output import amount, ask, size, table
-from asset_bridge.cli.session import cost_lines, period_option, periods_of, provider, resumable, wei_of, yes_option
-from asset_bridge.client import Description
+from asset_bridge.cli.output import ask, size, table
+from asset_bridge.cli.session import (
+    cost_lines,
+    period_option,
+    periods_of,
+    provider,
+    resumable,
+    token_of,
+    token_option,
+    wei_of,
+    yes_option,
+)
+from asset_bridge.client import Description, Provider
 from asset_bridge.errors import InputError, RefusedError
 from asset_bridge.vault.crypt4gh import read_secret_key
 
@@ -21,6 +32,7 @@ from asset_bridge.vault.crypt4gh import read_secret_key
         'asset-bridge publish records/ --title "Diabetes cohort, synthetic" --price 0.01 --dry-run',
         'asset-bridge publish records/ --title "Diabetes cohort, synthetic" --price 0.01 --terms terms.txt',
         'asset-bridge publish summary.csv --title "Summary table" --on-chain',
+        'asset-bridge publish summary.csv --title "Summary table" --price 250 --token 0x52908400098527886E0F7030069857D2E4169EE7',
         "asset-bridge publish --resume",
     ),
 )
@@ -32,7 +44,8 @@ from asset_bridge.vault.crypt4gh import read_secret_key
 @click.option(
     "--template", "template_file", type=click.Path(path_type=Path, exists=True), help="JSON Schema of the form."
 )
-@click.option("--price", default="0", help="Price in whole coins, as in 0.25.")
+@click.option("--price", default="0", help="Price in whole coins, or in whole units of --token, as in 0.25.")
+@token_option
 @click.option("--on-chain", is_flag=True, help="Save the ciphertext itself on the chain (at most 24 KiB, for ever).")
 @click.option("--supersedes", default="", metavar="ASSET", help="An earlier asset of yours that this one replaces.")
 @click.option(
@@ -57,6 +70,7 @@ def publish(
     terms_file: Path | None,
     template_file: Path | None,
     price: str,
+    token: str | None,
     on_chain: bool,
     supersedes: str,
     crypt4gh_key: Path | None,
@@ -83,10 +97,13 @@ def publish(
             raise InputError("cli.publish", "publish needs a PATH and a --title", hint="asset-bridge publish --help")
         described = Description.build(title=title, summary=summary, keywords=keywords, template_file=template_file)
         terms = terms_file.read_text() if terms_file else "No terms beyond the law."
+        kind = payable(session, token)
+        price_units = wei_of(price, kind.decimals)
         arguments = {
             "description": described,
             "terms": terms,
-            "price_wei": wei_of(price),
+            "price_wei": price_units,
+            "token": kind.address,
             "periods": periods_of(period, session.default_periods()),
             "on_chain": on_chain,
             "crypt4gh_key": crypt4gh_secret(crypt4gh_key),
@@ -98,12 +115,12 @@ def publish(
         if view.warning:
             shown += ["", f"WARNING: {view.warning}"]
         if dry_run:
-            again = f"publish {shlex.quote(str(path))} --title {shlex.quote(title)} --price {price}"
+            again = again_of(path, title, price, token)
             app.result(view, [*shown, "", "Nothing was written or sent."], next_command=app.command(again))
             return
         for line in shown:
             app.note(line)
-        if not ask(f"Publish {path} at {amount(wei_of(price))}?", yes=yes or app.as_json):
+        if not ask(f"Publish {path} at {kind.text(price_units)}?", yes=yes or app.as_json):
             raise RefusedError("cli.not-confirmed", "nothing was published", hint="answer y, or give --yes")
         left = session.unfinished()
         if left:
@@ -113,11 +130,24 @@ def publish(
             """Finished ciphertext is uploaded later; half a sealing is thrown away, so that one begins anew."""
             if len(session.unfinished()) > len(left):
                 return "publish --resume"
-            return f"publish {shlex.quote(str(path))} --title {shlex.quote(title)} --price {price}"
+            return again_of(path, title, price, token)
 
         with resumable(app, how_to_resume):
             published = session.publish(path, **arguments)
         _show(app, [published])
+
+
+def payable(session: Provider, token: str | None) -> Token:
+    """What the price is counted in: the coin, or a token that the network allows."""
+    address = token_of(token)
+    session.chain.require_listed(address)
+    return session.token(address)
+
+
+def again_of(path: Path, title: str, price: str, token: str | None) -> str:
+    """The command that begins anew."""
+    in_token = f" --token {token}" if token else ""
+    return f"publish {shlex.quote(str(path))} --title {shlex.quote(title)} --price {price}{in_token}"
 
 
 def crypt4gh_secret(path: Path | None) -> bytes | None:

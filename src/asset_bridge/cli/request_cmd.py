@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from asset_bridge.cli.app import App, common, examples
-from asset_bridge.cli.output import amount, ask, moment
+from asset_bridge.cli.output import ask, moment
 from asset_bridge.cli.session import asset_argument, consumer, cost_lines, label, pick_asset, yes_option
 from asset_bridge.client import DEFAULT_TEMPLATE, example_application, validate_application
 from asset_bridge.errors import InputError, RefusedError
@@ -55,11 +55,13 @@ def request(
         except ValueError as error:
             raise InputError("cli.request", f"{application} is not JSON: {error}", hint="mend it there") from None
         validate_application(fields, template)
-        price = shown.asset.offer.price_wei
-        app.note(f"Price {amount(price)}; the request and its account are public, the application is not.")
+        offer = shown.asset.offer
+        app.note(
+            f"Price {session.price(offer.price_wei, offer.token)}; the request and its account are public, the application is not."
+        )
         if not ask("Send the request?", yes=yes or app.as_json):
             raise RefusedError("cli.not-confirmed", "nothing was sent", hint="answer y, or give --yes")
-        done = session.request(asset_id, fields, attach, expect_price_wei=price)
+        done = session.request(asset_id, fields, attach, expect_price_wei=offer.price_wei, expect_token=offer.token)
         status = session.status(done.order_id)
         until = f" until {moment(status.until_at)}" if status.until_at else ""
         lines = [f"order      0x{done.order_id.hex()}", f"waits for  provider{until}", *cost_lines(*done.sent)]

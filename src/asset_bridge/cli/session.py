@@ -11,7 +11,8 @@ from contextlib import contextmanager
 
 import click
 
-from asset_bridge.chain.records import OrderState, Periods, Sent
+from asset_bridge.chain.keys import address_bytes, checksum_address
+from asset_bridge.chain.records import ZERO_ADDRESS, OrderState, Periods, Sent
 from asset_bridge.cli.app import App
 from asset_bridge.cli.output import amount, short
 from asset_bridge.client import Consumer, Provider, Status
@@ -124,11 +125,18 @@ def seconds_of(text: str) -> int:
 
 def wei_of(text: str, decimals: int = 18) -> int:
     """An amount in whole units, exact: "0.25" → 250000000000000000."""
-    found = re.fullmatch(rf"([0-9]{{1,30}})(?:\.([0-9]{{1,{decimals}}}))?", text.strip())
+    part = rf"(?:\.([0-9]{{1,{decimals}}}))?" if decimals else "()"
+    found = re.fullmatch(rf"([0-9]{{1,30}}){part}", text.strip())
     if not found:
-        raise InputError("cli.amount", f"{text!r} is not an amount", hint="write it as 0.25")
+        hint = f"write it as 0.25, with at most {decimals} decimals" if decimals else "write a whole number"
+        raise InputError("cli.amount", f"{text!r} is not an amount", hint=hint)
     part = (found[2] or "").ljust(decimals, "0")
     return int(found[1] + part)
+
+
+def token_of(text: str | None) -> str:
+    """The address after `--token`; the native coin without one. Raises InputError(chain.address)."""
+    return ZERO_ADDRESS if text is None else checksum_address(address_bytes(text))
 
 
 def size_of(text: str) -> int:
@@ -161,5 +169,8 @@ period_option = click.option(
     "--period", "period", multiple=True, metavar="NAME=DURATION", help="A deadline for future requests, as in pay=14d."
 )
 yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+token_option = click.option(
+    "--token", metavar="ADDRESS", help="A token that the network allows as a price [the chain's coin]."
+)
 order_argument = click.argument("order", metavar="ORDER")
 asset_argument = click.argument("asset", metavar="ASSET")

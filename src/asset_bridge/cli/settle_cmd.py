@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import click
 
+from asset_bridge.chain.records import ZERO_ADDRESS
 from asset_bridge.cli.app import App, common, examples
-from asset_bridge.cli.output import amount
-from asset_bridge.cli.session import consumer, cost_lines, label, order_argument, pick_order, provider
+from asset_bridge.cli.session import (
+    consumer,
+    cost_lines,
+    label,
+    order_argument,
+    pick_order,
+    provider,
+    token_of,
+    token_option,
+)
 from asset_bridge.errors import InputError
 
 
@@ -50,9 +59,11 @@ def refund(app: App, *, order: str, agree: bool, other: str | None) -> None:
         raise InputError("cli.refund", "--with belongs to --agree", hint="asset-bridge refund ORDER --agree --with …")
     with consumer(app) as session:
         order_id = pick_order(session, order)
+        offer = session.chain.order(order_id).terms.offer
+        price = session.price(offer.price_wei, offer.token)
         if not agree:
             sent = session.refund(order_id)
-            lines = [f"order      0x{order_id.hex()} refunded", *cost_lines(sent)]
+            lines = [f"order      0x{order_id.hex()} refunded, {price}", *cost_lines(sent)]
         elif other is None:
             agreement = session.agreement(order_id)
             lines = [f"agreement  {agreement}", "Give it to the other side. Until they send it, nothing happens."]
@@ -61,20 +72,31 @@ def refund(app: App, *, order: str, agree: bool, other: str | None) -> None:
             return
         else:
             sent = session.agree_refund(order_id, other)
-            lines = [f"order      0x{order_id.hex()} refunded by agreement", *cost_lines(sent)]
-        waiting_wei = session.balance_wei()
-        following = app.command("claim" if waiting_wei else f"status {label(order_id)}")
+            lines = [f"order      0x{order_id.hex()} refunded by agreement, {price}", *cost_lines(sent)]
+        claim_it = "claim" if offer.token == ZERO_ADDRESS else f"claim --token {offer.token}"
+        following = app.command(claim_it if session.balance_wei(offer.token) else f"status {label(order_id)}")
         app.result({"order_id": order_id, "sent": sent}, lines, next_command=following)
 
 
-@click.command("claim", epilog=examples("asset-bridge claim", "asset-bridge claim 0x1f2e3d4c5b6a"))
+@click.command(
+    "claim",
+    epilog=examples(
+        "asset-bridge claim",
+        "asset-bridge claim 0x1f2e3d4c5b6a",
+        "asset-bridge claim --token 0x52908400098527886E0F7030069857D2E4169EE7",
+    ),
+)
 @click.argument("order", metavar="[ORDER]", required=False)
+@token_option
 @common
-def claim(app: App, *, order: str | None) -> None:
-    """Take out what is yours. Orders whose windows have passed (or ORDER alone) are settled first."""
+def claim(app: App, *, order: str | None, token: str | None) -> None:
+    """Take out what is yours. Orders whose windows have passed (or ORDER alone) are settled first.
+
+    Coins, unless --token names a token or ORDER was paid in one; `balance` shows what waits.
+    """
     with provider(app) as session:
-        done = session.claim(pick_order(session, order) if order else None)
+        done = session.claim(pick_order(session, order) if order else None, token_of(token) if token else None)
         lines = [f"settled    0x{one.hex()}" for one in done.settled]
         lines += [f"not settled 0x{one.hex()}: {code}" for one, code in done.unsettled]
-        lines += [f"claimed    {amount(done.amount_wei)} to {done.payee}", *cost_lines(*done.sent)]
+        lines += [f"claimed    {session.price(done.amount_wei, done.token)} to {done.payee}", *cost_lines(*done.sent)]
         app.result(done, lines, next_command=app.command("balance"))

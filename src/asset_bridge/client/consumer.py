@@ -47,14 +47,15 @@ class Consumer(Session):
         attachments: Sequence[Path] = (),
         *,
         expect_price_wei: int | None = None,
+        expect_token: str | None = None,
         fetch_signer: str | None = None,
     ) -> Requested:
-        """Apply for an asset. `expect_price_wei` is the price that was seen; another one is refused."""
+        """Apply for an asset. `expect_price_wei` and `expect_token` are the price that was seen; another one is refused."""
         documents = tuple(_attachment(path) for path in attachments)
         expected: Offer | None = None
         if expect_price_wei is not None:
             expected = self.chain.asset(asset_id).offer
-            if expected.price_wei != expect_price_wei:
+            if expected.price_wei != expect_price_wei or expect_token not in (None, expected.token):
                 raise InputError(
                     "trade.offer-changed",
                     "the price of this asset changed since it was shown",
@@ -82,11 +83,11 @@ class Consumer(Session):
         )
 
     def pay(self, order_id: bytes, *, minimum_accepts: int | None = None, download_first: bool = False) -> Paid:
-        """Check everything, then pay into escrow."""
+        """Check everything, then pay into escrow; in a token by its permit, else after an exact allowance."""
         done = pay_story.pay(
             self.desk, order_id, self.home.bodies_folder, minimum_accepts=minimum_accepts, download_first=download_first
         )
-        return Paid(order_id, _checked(done.checked), done.sent)
+        return Paid(order_id, _checked(done.checked), done.sent, done.allowed)
 
     def fetch(self, order_id: bytes, output: Path | str, *, record: bool = False) -> Fetched:
         """Download, have re-encrypted, open into the new folder `output`.

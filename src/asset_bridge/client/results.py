@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from asset_bridge.chain.records import Asset, ProviderAccount, Sent
+from asset_bridge.chain.records import ZERO_ADDRESS, Asset, ProviderAccount, Sent
 from asset_bridge.trade.documents.description import Description
 
 
@@ -72,11 +72,12 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class Paid:
-    """A paid order."""
+    """A paid order; `allowed`: what was sent first so that the Exchange may take the price in a token without a permit."""
 
     order_id: bytes
     checked: Checked
     sent: Sent
+    allowed: tuple[Sent, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +119,25 @@ class Resealed:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """Money taken out of the Exchange."""
+    """Money taken out of the Exchange, in the smallest unit of `token` (ZERO_ADDRESS: the native coin)."""
 
     settled: tuple[bytes, ...]
     amount_wei: int
     payee: str
     sent: tuple[Sent, ...]
     unsettled: tuple[tuple[bytes, str], ...] = ()
+    token: str = ZERO_ADDRESS
+
+
+@dataclass(frozen=True, slots=True)
+class TokenBalance:
+    """What an account holds of a token, and what of it waits in the Exchange, in the token's smallest unit."""
+
+    token: str
+    symbol: str
+    decimals: int
+    held: int
+    claimable: int
 
 
 @dataclass(frozen=True, slots=True)

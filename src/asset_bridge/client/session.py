@@ -19,10 +19,11 @@ from asset_bridge.chain.account import RpcAccount
 from asset_bridge.chain.adapter import RpcChain
 from asset_bridge.chain.keys import AccountKey, address_bytes, checksum_address
 from asset_bridge.chain.records import ZERO_ADDRESS, AccountChange, Asset, Node, NodeKind, ProviderAccount, Sent
+from asset_bridge.chain.tokens import Token
 from asset_bridge.client.peers import LightNodes, reachable, storage_sources, unpin_everywhere
-from asset_bridge.client.results import CatalogEntry, Changed, Claimed
+from asset_bridge.client.results import CatalogEntry, Changed, Claimed, TokenBalance
 from asset_bridge.client.storage import Storage, storage_status
-from asset_bridge.errors import BridgeError, InputError
+from asset_bridge.errors import BridgeError, InputError, UnavailableError
 from asset_bridge.ipfs.gateway import Gateway
 from asset_bridge.ipfs.multi import MultiSource
 from asset_bridge.trade import challenge as challenge_story
@@ -50,6 +51,7 @@ class Session:
 
     def __init__(self, home: Home, desk: Desk, peers: Peers, lock: contextlib.ExitStack) -> None:
         self.home, self.desk, self._peers, self._lock = home, desk, peers, lock
+        self._tokens: dict[str, Token] = {}
 
     @classmethod
     def open(
@@ -142,6 +144,34 @@ class Session:
     def balance_wei(self, token: str = ZERO_ADDRESS) -> int:
         """What the account can claim."""
         return self.chain.balance_wei(self.address, token)
+
+    def token(self, address: str) -> Token:
+        """What prices in this token are counted in; the native coin for ZERO_ADDRESS. Raises InputError(chain.token)."""
+        if address not in self._tokens:
+            self._tokens[address] = self.chain.token(address)
+        return self._tokens[address]
+
+    def price(self, units: int, token: str) -> str:
+        """An amount for people; in the token's smallest unit, with its address, where its decimals cannot be read now."""
+        try:
+            return self.token(token).text(units)
+        except (InputError, UnavailableError):
+            return f"{units} smallest units of token {token}"
+
+    def token_balances(self) -> list[TokenBalance]:
+        """Each token that may be a price, or of which something waits in the Exchange: what this account holds and can claim."""
+        active, found = self.chain.tokens_active(), []
+        for address in self.chain.tokens_listed():
+            claimable = self.balance_wei(address)
+            if not claimable and address not in active:
+                continue
+            try:
+                kind = self.token(address)
+            except (InputError, UnavailableError):
+                kind = Token(address, address, 0)
+            held = self.chain.token_units(self.address, address)
+            found.append(TokenBalance(address, kind.symbol, kind.decimals, held, claimable))
+        return found
 
     def nodes(self) -> list[Node]:
         """Every registered node."""
@@ -273,12 +303,14 @@ class Session:
 
     # verbs of both sides
 
-    def claim(self, order_id: bytes | None = None, token: str = ZERO_ADDRESS) -> Claimed:
-        """Settle what is due (or this order alone) and take the whole balance out."""
+    def claim(self, order_id: bytes | None = None, token: str | None = None) -> Claimed:
+        """Settle what is due (or this order alone) and take the whole balance out, in `token` or what the order was paid in; else coins."""
+        if token is None:
+            token = self.chain.order(order_id).terms.offer.token if order_id is not None else ZERO_ADDRESS
         done = claim_story.claim(self.desk, token, order_id)
         profile = self.chain.profile(self.address)
         payee = profile.payee if profile is not None else self.address
-        return Claimed(done.settled, done.amount_wei, payee, done.sent, done.unsettled)
+        return Claimed(done.settled, done.amount_wei, payee, done.sent, done.unsettled, token)
 
     def agreement(self, order_id: bytes) -> str:
         """This side's signature under a refund, for the other side."""

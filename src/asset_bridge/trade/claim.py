@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from asset_bridge.chain.records import Order, OrderState, Sent
+from asset_bridge.chain.records import ZERO_ADDRESS, Order, OrderState, Sent
 from asset_bridge.errors import BridgeError, InputError
 from asset_bridge.trade.desk import Desk, wrong_state
 
@@ -45,9 +45,11 @@ def claim(desk: Desk, token: str, order_id: bytes | None = None) -> Claimed:
                 unsettled.append((order.order_id, error.code))
     amount_wei = desk.reader.balance_wei(desk.address, token)
     if amount_wei == 0:
-        raise InputError(
-            "trade.nothing-to-claim", f"the Exchange owes nothing to {desk.address}", hint="asset-bridge status"
-        )
+        others = [one for one in (ZERO_ADDRESS, *desk.reader.tokens_listed()) if one != token]
+        waiting = [one for one in others if desk.reader.balance_wei(desk.address, one)]
+        hint = f"asset-bridge claim --token {waiting[0]}" if waiting else "asset-bridge status"
+        what = "coins" if token == ZERO_ADDRESS else f"units of the token {token}"
+        raise InputError("trade.nothing-to-claim", f"the Exchange owes no {what} to {desk.address}", hint=hint)
     sent.append(desk.account.claim(token))
     return Claimed(tuple(settled), amount_wei, tuple(sent), tuple(unsettled))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from asset_bridge.chain.records import Order, OrderState, Sent
+from asset_bridge.chain.records import ZERO_ADDRESS, Order, OrderState, Sent
 from asset_bridge.errors import InputError
 from asset_bridge.ipfs.multi import Failure
 from asset_bridge.trade.check_approval import (
@@ -38,11 +38,12 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class Paid:
-    """A paid order."""
+    """A paid order; `allowed`: what had to be sent first so that the Exchange may take the price in a token without a permit."""
 
     order_id: bytes
     sent: Sent
     checked: Checked
+    allowed: tuple[Sent, ...] = ()
 
 
 def check_before_payment(
@@ -61,6 +62,8 @@ def check_before_payment(
     """
     order = desk.final_order(order_id, OrderState.APPROVED)
     require_role(desk, order, "consumer")
+    if (offer := order.terms.offer).token != ZERO_ADDRESS:
+        desk.reader.require_token_units(desk.address, offer.token, offer.price_wei)
     keys = check_approval(desk, order)
     accepts = collect_accepts(desk, order)
     threshold, shares = keys.approval.threshold, len(keys.approval.slots)
@@ -83,6 +86,7 @@ def pay(
     """Check everything, then pay.
 
     Raises:
+        InputError(chain.token-funds): the price is in a token of which this account holds less.
         InputError(trade.too-late): the time to pay is over, or the newest block says another state.
         what `check_before_payment` raises: nothing was paid.
     """
@@ -91,4 +95,5 @@ def pay(
     )
     if desk.clock() >= checked.order.pay_by:
         raise InputError("trade.too-late", "the time to pay for this order is over", hint="request the asset again")
-    return Paid(order_id, desk.account.pay(order_id, checked.accepts.accepts), checked)
+    allowed = desk.account.allow_payment(order_id)
+    return Paid(order_id, desk.account.pay(order_id, checked.accepts.accepts), checked, allowed)

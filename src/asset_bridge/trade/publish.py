@@ -78,6 +78,7 @@ def prepare(desk: Desk, plan: Plan) -> tuple[Source | Stream, bytes, bytes, Offe
         source = Crypt4ghSource(plan.path, plan.crypt4gh_key)
     paths = [member.path for member in source.index.members] + list(source.index.empty_folders)
     refuse_names((description.decode(), plan.terms, plan.legal_name), paths, str(plan.path))
+    desk.reader.require_listed(plan.offer.token)
     minimum, wanted = desk.reader.minimum_periods(), plan.offer.periods
     for name in wanted.__slots__:
         if getattr(wanted, name) < getattr(minimum, name):

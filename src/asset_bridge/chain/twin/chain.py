@@ -24,6 +24,7 @@ from asset_bridge.chain.twin.exchange import Exchange
 from asset_bridge.chain.twin.grants import Grants
 from asset_bridge.chain.twin.ledger import AssetLedger
 from asset_bridge.chain.twin.registry import NodeRegistry
+from asset_bridge.chain.twin.tokens import TokenFacts, answer, call_token
 from asset_bridge.chain.twin.world import Contract, ContractRevert, Message, Snapshot, World
 from asset_bridge.errors import InputError, TamperedError
 from asset_bridge.keys.keccak import keccak
@@ -192,6 +193,16 @@ class ChainTwin(Reader):
             outside.setdefault("tokens", {})[token, address] = amount
             outside.setdefault("allowances", {})[token, address, self.exchange] = amount
 
+    def add_token(self, token: str, symbol: str, decimals: int, *, permits: bool) -> None:
+        """Deploy a token that tells its symbol and decimals; `permits`: with EIP-2612."""
+        for tables in self._states():
+            tables.setdefault("", {}).setdefault("token_facts", {})[token] = TokenFacts(symbol, decimals, permits)
+
+    def give_tokens(self, token: str, address: str, units: int) -> None:
+        """Give tokens; whom they may be taken by is the holder's to say."""
+        for tables in self._states():
+            tables.setdefault("", {}).setdefault("tokens", {})[token, address] = units
+
     def _states(self) -> list[Snapshot]:
         states = {id(block.state): block.state for block in self._blocks} | {id(self.world.tables): self.world.tables}
         return list(states.values())
@@ -221,6 +232,11 @@ class ChainTwin(Reader):
 
     def _execute(self, transaction: Transaction) -> object:
         before, events = self.world.snapshot(), len(self.world.emitted)
+        if transaction.function == "token":
+            call = transaction.args[0]
+            assert isinstance(call, bytes)
+            call_token(self.world, transaction.sender, transaction.contract, call, self._now_at)
+            return None
         contract = self.contracts[transaction.contract]
         message = Message(transaction.sender, transaction.value_wei, self._now_at, len(self._blocks))
         if self.world.coins_wei(transaction.sender) < transaction.value_wei:
@@ -246,6 +262,14 @@ class ChainTwin(Reader):
     def height(self) -> int:
         """Number of the newest block."""
         return len(self._blocks) - 1
+
+    def token_answer(self, token: str, call: bytes, block: Block) -> bytes | None:
+        """A token's answer on the state after `block`; None where it reverts."""
+        now, self.world.tables = self.world.tables, block.state
+        try:
+            return answer(self.world, token, call, block.ref.timestamp)
+        finally:
+            self.world.tables = now
 
     def view(self, call: Call, block: Block) -> Any:
         """A view's answer on the state after `block`."""
@@ -295,6 +319,10 @@ class TwinSource:
         found = self._twin.block_at(block.number)
         return [self._twin.view(call, found) for call in calls]
 
+    def token_answers(self, token: str, calls: Sequence[bytes], block: BlockRef, at: At) -> list[bytes | None]:  # noqa: ARG002
+        """See reader.Source."""
+        return [self._twin.token_answer(token, call, self._twin.block_at(block.number)) for call in calls]
+
     def lying(self, what: str) -> TamperedError:
         """See reader.Source."""
         return TamperedError(
@@ -328,3 +356,6 @@ class TwinAccount(Actor):
         if once:
             done[name] = sent
         return sent
+
+    def _call_token(self, verb: str, token: str, data: bytes) -> Sent:
+        return self._twin.execute(self.address, token, "token", (data,), 0, verb)

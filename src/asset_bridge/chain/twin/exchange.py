@@ -159,7 +159,7 @@ class Exchange(Money):
         card: bytes,
         table: bytes,
         accepts: bytes,
-        permit: bytes,  # noqa: ARG002 - tokens of the twin need none
+        permit: bytes,
         authority: bytes,
     ) -> None:
         """The price goes into escrow."""
@@ -185,7 +185,7 @@ class Exchange(Money):
         inner, rows = replace(message, sender=self.address), [parsed.rows[s] for s in slots]
         self.ledger.hold(inner, terms.asset_id, until)
         self.registry.hold(inner, [r.node_id for r in rows], packing.pack_epochs([r.epoch for r in rows]), until)
-        self.take(message, terms.consumer, terms.token, terms.price)
+        self.take(message, terms.consumer, terms.token, terms.price, permit)
 
     # ── delivery and the way out ──
     def record_delivery(self, message: Message, order_id: bytes, terms: TermsArgs, card: bytes, *delivery: Any) -> None:

@@ -6,6 +6,7 @@ from asset_bridge.chain.keys import checksum_address
 from asset_bridge.chain.packing import TermsArgs, address_account
 from asset_bridge.chain.records import ZERO_ADDRESS
 from asset_bridge.chain.twin.orders import OrderBook
+from asset_bridge.chain.twin.tokens import take_permit
 from asset_bridge.chain.twin.world import Message
 
 BASIS_POINTS = 10_000
@@ -15,12 +16,15 @@ class Money(OrderBook):
     """The money part of the Exchange. A stored balance is amount + 1; 0 means never opened."""
 
     # ── escrow ──
-    def take(self, message: Message, consumer: str, token: str, price: int) -> None:
+    def take(self, message: Message, consumer: str, token: str, price: int, permit: bytes = b"") -> None:
         """The price arrives: as value from whoever calls, or as tokens of the consumer."""
         if token == ZERO_ADDRESS:
-            self.check(message.value_wei == price, "value is not the price")
+            self.check(message.value_wei == price and not permit, "value is not the price")
         else:
             self.check(message.value_wei == 0, "price is in a token")
+            if permit:
+                self.check(len(permit) == 160, "wrong length")
+                take_permit(self.world, token, consumer, self.address, permit, message.now_at)
             tokens, allowed = self.world.table("", "tokens"), self.world.table("", "allowances")
             key = (token, consumer, self.address)
             enough = tokens.get((token, consumer), 0) >= price and allowed.get(key, 0) >= price
