@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,7 +16,7 @@ from asset_bridge.ipfs.embedded import EmbeddedStore
 from asset_bridge.ipfs.store import put_document
 from asset_bridge.ipld.car import read_car
 from asset_bridge.ipld.unixfs import LEAF_BYTES
-from asset_bridge.nodes.storage.app import SWITCH_SECONDS, registered_light_nodes
+from asset_bridge.nodes.storage.app import registered_light_nodes
 from asset_bridge.trade.unpin import UnpinReceipt, check_unpin
 from asset_bridge.transport.wire import from_json
 from tests.ports.test_blocks import blocks_of, code_of, content
@@ -196,15 +194,3 @@ def test_a_damaged_block_is_not_served(node: StorageNode) -> None:
     with pytest.raises(TamperedError) as caught:
         node.gateway().get_block(DAG.leaves[0].to_bytes())
     assert (caught.value.code, caught.value.actor) == ("ipfs.gateway-block", node.name)
-
-
-def test_a_running_node_hands_over_between_threads_quickly(node: StorageNode) -> None:
-    async def life() -> float:
-        async with node.app.router.lifespan_context(node.app):
-            return sys.getswitchinterval()
-
-    before = sys.getswitchinterval()
-    try:
-        assert asyncio.run(life()) == pytest.approx(SWITCH_SECONDS)
-    finally:
-        sys.setswitchinterval(before)

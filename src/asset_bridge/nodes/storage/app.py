@@ -7,7 +7,6 @@ Does not promise: to know what a body is; bodies, forms and descriptions are the
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -31,7 +30,6 @@ from asset_bridge.transport.server import Guard, build_app
 from asset_bridge.transport.wire import to_json
 
 LOOK_AGAIN_SECONDS = 15.0
-SWITCH_SECONDS = 0.0002
 BODY_SCHEMA: Mapping[str, Any] = {
     "type": "object",
     "required": ["root", "length"],
@@ -49,11 +47,6 @@ class StorageIdentity:
     chain_id: int
     registry: str
     exchange: str
-
-
-def hand_over_quickly() -> None:
-    """Let a thread of this process that has a block to send wait SWITCH_SECONDS for another one's Python, not the usual 5 ms."""
-    sys.setswitchinterval(SWITCH_SECONDS)
 
 
 def build(
@@ -106,7 +99,6 @@ def build(
         info=node.info,
         health=node.health,
         guard=guard,
-        on_start=(hand_over_quickly,),
         on_stop=(*on_stop, store.close),
     )
 
