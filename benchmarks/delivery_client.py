@@ -32,7 +32,7 @@ from asset_bridge.vault.files_opened import write_member
 from asset_bridge.vault.files_sealed import SealedFile, seal_to_disk
 
 WORKERS = os.cpu_count() or 2
-PUTS_AT_ONCE = 16  # two groups of ipfs/kubo/groups.py
+PUTS_AT_ONCE = 4  # more are quicker and take more memory: docs/explain/performance.md
 
 
 def dag_of(path: Path) -> FileDag:

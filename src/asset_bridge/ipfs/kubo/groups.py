@@ -17,7 +17,7 @@ from asset_bridge.ipfs.kubo.rpc import ACTOR, KuboRpc
 from asset_bridge.ipld.car import car_header, car_section_head
 from asset_bridge.ipld.cid import Cid
 
-GROUP_BLOCKS = 8
+GROUP_BLOCKS = 4
 LANES = 2
 
 
