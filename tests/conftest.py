@@ -149,6 +149,24 @@ def pytest_make_collect_report(
     return report
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Failures of a long run are told when they happen, not at its end only."""
+    config.pluginmanager.register(ToldAtOnce(config), "told-at-once")
+
+
+class ToldAtOnce:
+    """A line for each failure, where the dots stand."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
+        if report.failed and reporter is not None:
+            reporter.write_line(f"\nFAILED {report.nodeid} ({report.when}): {report.longreprtext.strip()[-600:]}")
+
+
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Count each test's time for the table at the end."""
     minutes.count(report)

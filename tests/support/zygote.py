@@ -68,7 +68,7 @@ def alive(pid: int) -> bool:
     """Whether the process still runs."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # it may end between the opening of that file and its reading
         return False
 
 
