@@ -32,6 +32,7 @@ from asset_bridge.vault.files_opened import write_member
 from asset_bridge.vault.files_sealed import SealedFile, seal_to_disk
 
 WORKERS = os.cpu_count() or 2
+PUTS_AT_ONCE = 4  # more are quicker and take more memory: docs/explain/performance.md
 
 
 def dag_of(path: Path) -> FileDag:
@@ -54,7 +55,7 @@ def put(store: BlockStore, dag: FileDag, path: Path, at: int = 0) -> None:
         block = os.pread(descriptor, dag.leaf_size(number), at + number * LEAF_BYTES)
         store.put_block(dag.root, dag.leaves[number], block)
 
-    with ThreadPoolExecutor(WORKERS + 1) as pool:
+    with ThreadPoolExecutor(PUTS_AT_ONCE) as pool:
         list(pool.map(one, range(len(dag.leaves))))
     os.close(descriptor)
     store.finish(dag.root)

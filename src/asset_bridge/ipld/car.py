@@ -27,9 +27,14 @@ def car_header(root: Cid) -> bytes:
 
 def car_block(cid: Cid, block: bytes | bytearray | memoryview) -> bytes:
     """A block's section: length, CID, bytes."""
-    if len(block) > MAX_BLOCK_BYTES:
-        raise InputError("ipld.car", f"a block of {len(block)} bytes is over the limit of {MAX_BLOCK_BYTES}")
-    return encode_varint(CID_BYTES + len(block)) + cid.to_bytes() + bytes(block)
+    return car_section_head(cid, len(block)) + bytes(block)
+
+
+def car_section_head(cid: Cid, size_bytes: int) -> bytes:
+    """What stands before a block's bytes: length, CID."""
+    if size_bytes > MAX_BLOCK_BYTES:
+        raise InputError("ipld.car", f"a block of {size_bytes} bytes is over the limit of {MAX_BLOCK_BYTES}")
+    return encode_varint(CID_BYTES + size_bytes) + cid.to_bytes()
 
 
 def read_car(read: Callable[[int], bytes]) -> tuple[Cid, Iterator[tuple[Cid, bytes]]]:

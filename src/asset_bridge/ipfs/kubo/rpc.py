@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import httpx
@@ -238,10 +239,13 @@ class KuboRpc:
     def _call(
         self, path: str, options: Any, *, file: Iterable[bytes] | None = None, cid: Cid | None = None
     ) -> Iterator[httpx.Response]:
-        content, headers = None, {}
+        content: Iterable[bytes] | None = None
+        headers: dict[str, str] = {}
         if file is not None:
             boundary = os.urandom(16).hex()
             content, headers = _multipart(file, boundary), {"content-type": f"multipart/form-data; boundary={boundary}"}
+            if isinstance(content, list):  # known in full: no chunks to frame and to take apart
+                headers["content-length"] = str(sum(map(len, content)))
         try:
             with self._http.stream(
                 "POST", self._base + path, params=httpx.QueryParams(options), content=content, headers=headers
@@ -258,13 +262,13 @@ class KuboRpc:
             ) from error
 
 
-def _multipart(file: Iterable[bytes], boundary: str) -> Iterator[bytes]:
-    yield (
+def _multipart(file: Iterable[bytes], boundary: str) -> Iterable[bytes]:
+    head = (
         f'--{boundary}\r\ncontent-disposition: form-data; name="file"; filename="file"\r\n'
         "content-type: application/octet-stream\r\n\r\n"
     ).encode()
-    yield from file
-    yield f"\r\n--{boundary}--\r\n".encode()
+    tail = f"\r\n--{boundary}--\r\n".encode()
+    return [head, *file, tail] if isinstance(file, list) else chain([head], file, [tail])
 
 
 def _read(response: httpx.Response, most_bytes: int) -> bytes:

@@ -14,12 +14,13 @@ import fcntl
 import shutil
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from asset_bridge.errors import InputError, TamperedError, UnavailableError
 from asset_bridge.ipfs.catalogue import Catalogue
 from asset_bridge.ipfs.files import disk_errors
+from asset_bridge.ipfs.kubo.groups import Groups, Leaf
 from asset_bridge.ipfs.kubo.rpc import KuboRpc
 from asset_bridge.ipfs.memory import block_damaged, block_missing, disk_full, incomplete, no_import
 from asset_bridge.ipfs.plan import Plan, foreign
@@ -58,6 +59,7 @@ class KuboStore:
         self._rpc, self._reserve_bytes, self._disk_free_bytes = rpc, reserve_bytes, disk_free_bytes
         self._lock = threading.RLock()
         self._plans: dict[Cid, Plan] = {}
+        self._groups = Groups(rpc, self._note_leaves)
         with disk_errors():
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._lock_file = open(folder / "lock", "ab")  # noqa: SIM115 - held for the store's life
@@ -102,13 +104,15 @@ class KuboStore:
             return self._plan(root).state()
 
     def put_block(self, root: Cid, cid: Cid, block: bytes) -> None:
-        """See BlockStore. A leaf goes to kubo at once; interior blocks wait here for `finish`."""
+        """See BlockStore. A leaf goes to kubo at once, with those that come beside it; interior blocks wait here for `finish`."""
         verify_block(cid, block)
         with self._lock:
             if self._catalogue.length_of(root) is not None:
                 if not self._belongs(root, cid, len(block)):
                     raise foreign(cid, root)
+                repairs = True
             else:
+                repairs = False
                 plan = self._plan(root)
                 if cid.codec == DAG_PB:
                     self._put_interior(plan, cid, block)
@@ -117,14 +121,10 @@ class KuboStore:
                     plan.add_pending(cid, len(block))
                 else:
                     plan.places(cid, len(block))
-        self._rpc.block_put(cid, block)  # outside the lock: several leaves at once
-        with self._lock:
-            now = self._plans.get(root)
-            if now is None:
-                return  # finished, deleted, or only repaired
-            if now.dag is not None:
-                now.mark(now.places(cid, len(block)))
-            self._note(root, cid, len(block), None)
+        if repairs:  # outside the lock, as below: several at once
+            self._rpc.block_put(cid, block)
+        else:
+            self._groups.put(root, cid, block)
 
     def finish(self, root: Cid) -> None:
         """See BlockStore."""
@@ -342,6 +342,25 @@ class KuboStore:
                 "INSERT OR REPLACE INTO blocks VALUES (?, ?, ?, ?)",
                 (root.to_bytes(), cid.to_bytes(), size_bytes, block),
             )
+
+    def _note_leaves(self, group: Sequence[Leaf]) -> None:
+        """What kubo has acknowledged, in one transaction."""
+        with self._lock, disk_errors():
+            rows = []
+            for leaf in group:
+                now = self._plans.get(leaf.root)
+                if now is None:
+                    continue  # finished or deleted meanwhile
+                try:
+                    if now.dag is not None:
+                        now.mark(now.places(leaf.cid, len(leaf.block)))
+                except InputError as error:  # the tree came meanwhile, and the leaf is not in it
+                    leaf.error = error
+                    continue
+                rows.append((leaf.root.to_bytes(), leaf.cid.to_bytes(), len(leaf.block), None))
+            with self._db:
+                self._db.execute("BEGIN")
+                self._db.executemany("INSERT OR REPLACE INTO blocks VALUES (?, ?, ?, ?)", rows)
 
     def _forget_import(self, root: Cid) -> None:
         with self._db:
