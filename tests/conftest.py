@@ -13,6 +13,7 @@ import os
 import platform
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -35,6 +36,10 @@ from tools.halmos import missing_halmos
 
 ROOT = Path(__file__).resolve().parent.parent
 MOST_OPEN_FILES = 300
+
+# A shell's background job ignores Ctrl-C, and so would every process that a test starts and stops with it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _, _HARD_LIMIT = resource.getrlimit(resource.RLIMIT_NOFILE)
 if _HARD_LIMIT != resource.RLIM_INFINITY:
