@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import os
 import socket
-import sys
 import time
 from pathlib import Path
 
 from asset_bridge import processes
-from asset_bridge.chain.devchain import _GUARD, DevChain
+from asset_bridge.chain.devchain import DevChain
 from asset_bridge.chain.endpoint import Endpoint
 from asset_bridge.errors import BridgeError
 from asset_bridge.nodes.devnet import Devnet
@@ -48,7 +47,7 @@ class GethChain(DevChain):
         argv += ["--authrpc.addr", "127.0.0.1", "--authrpc.port", str(ports[1]), "--nodiscover", "--maxpeers", "0"]
         argv += ["--port", "0", "--gcmode", "archive", "--verbosity", "2"]
         read, self._pipe = os.pipe()
-        argv = [sys.executable, "-I", "-S", "-c", _GUARD, str(read), *argv]
+        argv = processes.guarded(read, argv)
         processes.start("geth", argv, log=self.log, record=self.record, while_open=read)
         os.close(read)
 
