@@ -20,9 +20,7 @@ from asset_bridge.keys.secp256k1 import (
     ORDER,
     Point,
     SecretScalar,
-    disclose,
-    secret_add,
-    secret_scale,
+    respond,
     shared_point,
 )
 from asset_bridge.keys.signing import sign_digest
@@ -146,7 +144,7 @@ def accepts() -> dict[str, Case]:
     wrong = {
         "rk-of-another-slot": ("reencryption.commitment", "the next slot's secret", second.rk.to_secret_bytes()),
         "rk-one": ("reencryption.commitment", "the secret 1", number(1)),
-        "rk-negated": ("reencryption.commitment", "n − rk", number(ORDER - disclose(first.rk))),
+        "rk-negated": ("reencryption.commitment", "n − rk", number(ORDER - int.from_bytes(first.rk.to_secret_bytes(), "big"))),
         "rk-zero": ("keys.scalar", "the secret 0", number(0)),
         "rk-n": ("keys.scalar", "the secret n", number(ORDER)),
     }
@@ -166,7 +164,7 @@ def forged(lie_in: str) -> bytes:
     e1, v1 = shared_point(rk["E"], one.capsule.e), shared_point(rk["V"], one.capsule.v)
     e2, v2, u2 = (shared_point(TAU, base) for base in (one.capsule.e, one.capsule.v, u))
     challenge = cfrag_challenge(one.capsule.e, e1, e2, one.capsule.v, v1, v2, u, kfrag.u1, u2)
-    z = disclose(secret_add(TAU, secret_scale(LIE if lie_in == "U" else kfrag.rk, challenge)))
+    z = respond(TAU, LIE if lie_in == "U" else kfrag.rk, challenge)
     signature = kfrag.receiver_signature[:64]
     return pre.CapsuleFrag(e1, v1, kfrag.kfrag_id, kfrag.x_a, e2, v2, kfrag.u1, u2, z, signature).to_bytes()
 
@@ -219,7 +217,7 @@ def proof_of_w(w: Point, on_g: SecretScalar, on_u: SecretScalar, secret: SecretS
     """A proof with chosen nonces and secret."""
     one = trade()
     r_g, r_u = on_g.public_key(), shared_point(on_u, pre.PARAMETER_U)
-    z = disclose(secret_add(on_g, secret_scale(secret, _challenge(one.context.to_bytes(), one.pk_a, w, r_g, r_u))))
+    z = respond(on_g, secret, _challenge(one.context.to_bytes(), one.pk_a, w, r_g, r_u))
     return r_g.to_bytes() + r_u.to_bytes() + number(z)
 
 
