@@ -144,7 +144,11 @@ def accepts() -> dict[str, Case]:
     wrong = {
         "rk-of-another-slot": ("reencryption.commitment", "the next slot's secret", second.rk.to_secret_bytes()),
         "rk-one": ("reencryption.commitment", "the secret 1", number(1)),
-        "rk-negated": ("reencryption.commitment", "n − rk", number(ORDER - int.from_bytes(first.rk.to_secret_bytes(), "big"))),
+        "rk-negated": (
+            "reencryption.commitment",
+            "n − rk",
+            number(ORDER - int.from_bytes(first.rk.to_secret_bytes(), "big")),
+        ),
         "rk-zero": ("keys.scalar", "the secret 0", number(0)),
         "rk-n": ("keys.scalar", "the secret n", number(ORDER)),
     }
