@@ -23,7 +23,7 @@ class EncodingError(ValueError):
 
 
 def encode(kinds: Sequence[str], values: Sequence[Any]) -> bytes:
-    """The ABI encoding of `values`; addresses are hex text.
+    """The ABI encoding of `values`; addresses are hex text or 20 bytes.
 
     Raises:
         EncodingError: a value does not fit its kind, or their numbers differ. InputError(chain.address): not an address.
@@ -125,7 +125,10 @@ def _encode_one(kind: str, value: Any) -> bytes:
     if kind[0] == "(":
         return encode(members(kind), value)
     if kind == "address":
-        return bytes(12) + address_bytes(value)
+        raw = value if isinstance(value, bytes) else address_bytes(value)
+        if len(raw) != 20:
+            raise EncodingError("an address has 20 bytes")
+        return bytes(12) + raw
     if kind in ("bytes", "string"):
         body = value.encode() if kind == "string" else bytes(value)
         return len(body).to_bytes(WORD_BYTES, "big") + body + _padding(len(body))

@@ -96,6 +96,12 @@ def test_a_value_that_does_not_fit_is_refused(kinds: list[str], values: list[Any
         encode(kinds, values)
 
 
+def test_an_address_is_text_or_bytes() -> None:
+    assert encode(["address"], [b"\x01" * 20]) == encode(["address"], ["0x" + "01" * 20]) == bytes(12) + b"\x01" * 20
+    with pytest.raises(EncodingError):
+        encode(["address"], [bytes(32)])
+
+
 def test_an_address_with_a_wrong_checksum_is_refused() -> None:
     with pytest.raises(InputError):
         encode(["address"], ["0x52908400098527886E0F7030069857D2E4169Ee7"])
