@@ -32,7 +32,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 TESTS = {  # the tests of a room, quickest first
     "sealing": ["tests/unit/sealing", "tests/vectors/test_sealed_file.py", "tests/vectors/test_floe.py"],
-    "ipld": ["tests/unit/ipld", "tests/unit/ipfs/test_dags.py", "tests/vectors/test_sealed_file.py"],
+    "ipld": ["tests/unit/ipld", "tests/vectors/test_sealed_file.py"],
     "keys": ["tests/vectors/test_keys.py", "tests/unit/keys", "tests/vectors/test_wycheproof_keys.py"],
     "reencryption": ["tests/vectors/test_reencryption.py", "tests/unit/reencryption"],
 }

@@ -26,7 +26,7 @@ def run(code: list[str], *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.slow
 @pytest.mark.needs_atheris
-@pytest.mark.parametrize(("room", "targets"), [("sealed_file", 13), ("reencryption", 21)])
+@pytest.mark.parametrize(("room", "targets"), [("sealed_file", 20), ("reencryption", 21)])
 def test_every_target_lives_through_guided_inputs(room: str, targets: int, tmp_path: Path) -> None:
     count = depth("fuzz_guided_inputs")
     done = run(["-m", f"tests.fuzz.{room}"], "--each", str(count), str(tmp_path))

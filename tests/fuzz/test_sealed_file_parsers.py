@@ -18,10 +18,16 @@ import cbor2
 import pytest
 
 from asset_bridge.errors import BridgeError, DefectError
+from asset_bridge.ipld.any_car import archive_header as any_header
+from asset_bridge.ipld.any_car import read_archive, section
 from asset_bridge.ipld.car import car_block, car_header, read_car
 from asset_bridge.ipld.cid import DAG_PB, Cid, raw_cid
+from asset_bridge.ipld.content_id import ContentId
+from asset_bridge.ipld.dagcbor import decode_dag_cbor, decode_dag_json, links_in
 from asset_bridge.ipld.dagpb import FileLink, encode_file_node, parse_file_node
 from asset_bridge.ipld.unixfs import read_dag
+from asset_bridge.ipld.unixfs_node import read_pb_node
+from asset_bridge.ipld.walk import ByteRange, resolve, walk
 from asset_bridge.sealing import cbor
 from asset_bridge.sealing.floe import FloeParameters, FloeSealer
 from asset_bridge.sealing.header import SealedHeader, file_aad
@@ -104,6 +110,46 @@ def tree(data: bytes) -> None:
     assert read_dag(root, 19, lambda _: data, leaf_bytes=8, links_per_node=3).length_bytes == 19
 
 
+def content_id(data: bytes) -> None:
+    """Of any version, codec and hash: what is read is written again, and its text names it, too."""
+    cid, rest = ContentId.read(data)
+    assert cid.to_bytes() + rest == data
+    assert ContentId.parse(str(cid)) == cid
+
+
+def content_id_text(data: bytes) -> None:
+    cid = ContentId.parse(data.decode("utf-8", "replace"))
+    assert ContentId.parse(str(cid)) == cid
+
+
+def any_archive(data: bytes) -> None:
+    """Of version 1 or 2; every block that comes out has its hash."""
+    roots, blocks = read_archive(io.BytesIO(data).read)
+    for cid, block in blocks:
+        cid.verify(block)
+    any_header(roots[:23])
+
+
+def request(data: bytes) -> None:
+    """What a stranger may ask a gateway for: a block of his, a path in it and a range of it."""
+    asked, _, block = data.partition(b"\n")
+    path, _, bounds = asked.decode("utf-8", "surrogateescape").partition("?")
+    codec = {"p": 0x70, "c": 0x71, "j": 0x0129}.get(path[:1], 0x55)
+    root = ContentId(1, codec, 0x12, raw_cid(block).digest)
+    wanted = ByteRange.parse(bounds) if bounds else None
+
+    def get(cid: ContentId) -> bytes:
+        if cid.inline is not None:
+            return cid.inline
+        cid.verify(block)
+        return block
+
+    found = resolve(get, root, path[1:].split("/") if path[1:] else [])
+    for scope in ("block", "entity", "all"):
+        for _ in walk(get, found.cid, scope, wanted):
+            pass
+
+
 def numbers(data: bytes) -> None:
     """The small CBOR reads what the general library reads, or refuses."""
     found = cbor.decode(data)
@@ -154,6 +200,17 @@ def seeds() -> Iterator[tuple[str, bytes]]:
     yield "node", encode_file_node(tuple(leaves))
     yield "tree", encode_file_node(tuple(leaves))
     yield "car", car_header(raw_cid(block)) + car_block(raw_cid(block), block)
+    link = b"\x01\x55\x00\x05inner"
+    named = b"\x0a" + bytes((len(link),)) + link + b"\x12\x01n\x18\x05"
+    node = b"\x12" + bytes((len(named),)) + named + b"\x0a\x06\x08\x02\x18\x05\x20\x05"
+    inline = ContentId.read(link)[0]
+    yield "content-id", inline.to_bytes()
+    yield "content-id-text", str(inline).encode()
+    yield "dag-cbor", b"\xa2\x61a\x82\x18\x2a\xf9\x3c\x00\x61l\xd8\x2a\x4a\0" + link
+    yield "dag-json", f'{{"a": [1, {{"/": "{inline}"}}], "b": {{"/": {{"bytes": "YQ"}}}}}}'.encode()
+    yield "dag-node", node
+    yield "any-archive", any_header([inline]) + section(ContentId.of(raw_cid(block)), block)
+    yield "request", b"p?1:-2\n" + node
     yield "crypt4gh-header", crypt4gh._header(KEY, public, fixed)
     yield (
         "crypt4gh-key-file",
@@ -174,6 +231,13 @@ TARGETS: dict[str, Target] = {
     "node": same(lambda data: encode_file_node(parse_file_node(data).links)),
     "tree": tree,
     "car": car,
+    "content-id": content_id,
+    "content-id-text": content_id_text,
+    "dag-cbor": lambda data: list(links_in(decode_dag_cbor(data))),
+    "dag-json": lambda data: list(links_in(decode_dag_json(data))),
+    "dag-node": read_pb_node,
+    "any-archive": any_archive,
+    "request": request,
     "crypt4gh-header": archive_header,
     "crypt4gh-key-file": key_file,
 }

@@ -16,7 +16,7 @@ from asset_bridge.ipld.dagpb import encode_varint
 
 MAX_HEADER_BYTES = 1 << 20
 MAX_CID_BYTES = 256
-_V2_PRAGMA = bytes.fromhex("0aa16776657273696f6e02")
+_V2_PRAGMA = bytes.fromhex("a16776657273696f6e02")  # {"version": 2}
 
 
 def archive_header(roots: Iterable[ContentId]) -> bytes:
@@ -45,18 +45,23 @@ def read_archive(read: Callable[[int], bytes]) -> tuple[tuple[ContentId, ...], I
         TamperedError(ipld.car): malformed or cut off; also while iterating.
         TamperedError(ipld.block): while iterating, a block does not have its id's hash.
     """
-    length = _length(read)
-    if length is None or length > MAX_HEADER_BYTES:
-        raise _malformed("it has no header")
-    header = _exactly(read, length)
-    if encode_varint(length) + header == _V2_PRAGMA:
+    header = _header(read)
+    if header == _V2_PRAGMA:
         fixed = _exactly(read, 40)
         offset, size = int.from_bytes(fixed[16:24], "little"), int.from_bytes(fixed[24:32], "little")
         if offset < 51:
             raise _malformed("its second header names an impossible place")
         _skip(read, offset - 51)
-        return read_archive(_limited(read, size))
+        read = _limited(read, size)
+        header = _header(read)  # a version 1 by the specification; a version 2 in it is refused as any other
     return roots_of(header), _blocks(read)
+
+
+def _header(read: Callable[[int], bytes]) -> bytes:
+    length = _length(read)
+    if length is None or length > MAX_HEADER_BYTES:
+        raise _malformed("it has no header")
+    return _exactly(read, length)
 
 
 def roots_of(header: bytes) -> tuple[ContentId, ...]:

@@ -63,7 +63,7 @@ class ContentId:
 
     def __str__(self) -> str:
         if self.version == 0:
-            return _digits(self.to_bytes(), _BASE58)
+            return _base58(self.to_bytes())
         return "b" + base64.b32encode(self.to_bytes()).decode("ascii").rstrip("=").lower()
 
     def strict(self) -> Cid | None:
@@ -84,8 +84,8 @@ class ContentId:
         Raises:
             InputError(ipld.cid): not a content id, or of a hash that nobody here can verify.
         """
-        if not 2 <= len(text) <= MOST_CHARACTERS or not text.isascii():
-            raise _no_cid("its length")
+        if not 2 <= len(text) <= MOST_CHARACTERS or not text.isascii() or "=" in text:
+            raise _no_cid("its length, or a character that is no digit of any base")
         if len(text) == 46 and text.startswith("Qm"):
             encoded = _number(text, _BASE58)
         else:
@@ -145,7 +145,7 @@ def _decode(base: str, text: str) -> bytes:
         if base in "bB":
             return base64.b32decode(text.upper() + "=" * (-len(text) % 8))
         if base in "fF":
-            return bytes.fromhex(text)
+            return binascii.unhexlify(text)  # unlike bytes.fromhex it takes no spaces
         if base == "z":
             return _number(text, _BASE58)
         if base in "kK":
@@ -169,12 +169,13 @@ def _number(text: str, digits: str) -> bytes:
     return bytes(zeros) + value.to_bytes((value.bit_length() + 7) // 8, "big")
 
 
-def _digits(data: bytes, digits: str) -> str:
+def _base58(data: bytes) -> str:
+    """Of bytes that begin with another than zero, as every id of version 0 does."""
     value, out = int.from_bytes(data, "big"), ""
     while value:
-        value, place = divmod(value, len(digits))
-        out = digits[place] + out
-    return digits[0] * (len(data) - len(data.lstrip(b"\0"))) + out
+        value, place = divmod(value, 58)
+        out = _BASE58[place] + out
+    return out
 
 
 def _no_cid(why: str) -> InputError:

@@ -20,6 +20,7 @@ from asset_bridge.ipld.unixfs_node import DIRECTORY, FILE, RAW_NODE, SHARD, Name
 
 GetBlock = Callable[[ContentId], bytes]
 MOST_SEGMENTS = 256
+MOST_DIGITS = 20
 ALL, ENTITY, BLOCK = "all", "entity", "block"
 
 
@@ -34,16 +35,10 @@ class ByteRange:
     def parse(cls, text: str) -> ByteRange:
         """`from:to`. Raises InputError(ipfs.format)."""
         first, colon, last = text.partition(":")
-        try:
-            if not colon or any(not part.removeprefix("-").isdigit() or len(part) > 20 for part in (first,)):
-                raise ValueError
-            end = None if last == "*" else int(last)
-            if last != "*" and not last.removeprefix("-").isdigit():
-                raise ValueError
-        except ValueError:
-            raise _bad_range() from None
-        start = int(first)
-        if end is not None and end >= 0 and 0 <= end < start:
+        if not colon:
+            raise _bad_range()
+        start, end = _place(first), None if last == "*" else _place(last)
+        if end is not None and 0 <= end < start:
             raise _bad_range()
         return cls(start, end)
 
@@ -236,9 +231,16 @@ def _document(cid: ContentId, block: bytes) -> Any:
 def _member(value: Any, name: str) -> Any:
     if isinstance(value, dict) and name in value:
         return value[name]
-    if isinstance(value, list) and name.isdigit() and len(name) < 10 and int(name) < len(value):
+    if isinstance(value, list) and name.isascii() and name.isdigit() and len(name) < 10 and int(name) < len(value):
         return value[int(name)]
     raise _no_path()
+
+
+def _place(text: str) -> int:
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit()) or len(text) > MOST_DIGITS:
+        raise _bad_range()
+    return int(text)
 
 
 def _no_path() -> InputError:
