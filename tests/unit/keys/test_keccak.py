@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import random
+import sys
 
 import pytest
 from eth_hash.auto import keccak as portable
@@ -26,3 +28,12 @@ def test_the_two_libraries_agree_at_every_length_around_the_block() -> None:
 def test_a_text_is_no_input() -> None:
     with pytest.raises(TypeError):
         keccak("text")  # type: ignore[arg-type]
+
+
+def test_without_the_quick_library_the_portable_one_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sha3", None)  # importing it fails, as where there is no wheel
+    monkeypatch.delitem(sys.modules, "asset_bridge.keys.keccak")
+    monkeypatch.setattr("asset_bridge.keys.keccak", None)  # both are put back
+    without = importlib.import_module("asset_bridge.keys.keccak")
+    assert without.keccak is portable
+    assert without.keccak(b"abc") == keccak(b"abc")
