@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import struct
 from collections.abc import Iterator
 from typing import Any
@@ -16,6 +17,7 @@ from asset_bridge.errors import InputError, TamperedError
 from asset_bridge.ipld.content_id import ContentId
 
 MOST_DEPTH = 128
+_NESTING = re.compile(r'"(?:[^"\\]|\\.)*+"?|[][{}]', re.DOTALL)  # whole strings, also one without an end, and brackets
 _SIMPLE = {20: False, 21: True, 22: None, 23: None}
 
 
@@ -30,8 +32,10 @@ def decode_dag_cbor(block: bytes) -> Any:
 def decode_dag_json(block: bytes) -> Any:
     """The value of a DAG-JSON block. Raises TamperedError(ipld.data)."""
     try:
-        return _json_value(json.loads(block), 0)
-    except (ValueError, RecursionError):
+        text = block.decode()  # json.loads would guess other encodings
+        _check_depth(text)  # before the library's own recursion, whose limit is the process's affair
+        return _json_value(json.loads(text))
+    except ValueError:
         raise _malformed() from None
 
 
@@ -132,11 +136,17 @@ def _link(raw: bytes) -> ContentId:
     return cid
 
 
-def _json_value(value: Any, depth: int) -> Any:
-    if depth > MOST_DEPTH:
-        raise _malformed()
+def _check_depth(text: str) -> None:
+    depth = 0
+    for found in _NESTING.finditer(text):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(found[0], 0)
+        if depth > MOST_DEPTH:
+            raise _malformed()
+
+
+def _json_value(value: Any) -> Any:
     if isinstance(value, list):
-        return [_json_value(inner, depth + 1) for inner in value]
+        return [_json_value(inner) for inner in value]
     if not isinstance(value, dict):
         return value
     if list(value) == ["/"]:
@@ -148,7 +158,7 @@ def _json_value(value: Any, depth: int) -> Any:
                 raise _malformed() from None
         if isinstance(inner, dict) and list(inner) == ["bytes"] and isinstance(inner["bytes"], str):
             return base64.b64decode(inner["bytes"] + "=" * (-len(inner["bytes"]) % 4))
-    return {key: _json_value(inner, depth + 1) for key, inner in value.items()}
+    return {key: _json_value(inner) for key, inner in value.items()}
 
 
 def _malformed() -> TamperedError:

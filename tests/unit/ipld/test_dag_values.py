@@ -127,7 +127,17 @@ def test_json_values() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [b"", b"{", b"\xff", b'{"/": "no id"}', b'{"/": {"bytes": "A"}}', b"[" * 100_000, b'[1, {"/": "b"}]']
+    "text",
+    [
+        b"",
+        b"{",
+        b"\xff",
+        b'{"/": "no id"}',
+        b'{"/": {"bytes": "A"}}',
+        b"[" * 100_000,
+        b'[1, {"/": "b"}]',
+        "[1]".encode("utf-16"),
+    ],
 )
 def test_malformed_json(text: bytes) -> None:
     refused(lambda: decode_dag_json(text))
@@ -138,6 +148,20 @@ def test_json_is_at_most_so_deep() -> None:
     decode_dag_json(b'{"a":' * MOST_DEPTH + b"5" + b"}" * MOST_DEPTH)
     refused(lambda: decode_dag_json(b"[" * (MOST_DEPTH + 1) + b"5" + b"]" * (MOST_DEPTH + 1)))
     refused(lambda: decode_dag_json(b'{"a":' * (MOST_DEPTH + 1) + b"5" + b"}" * (MOST_DEPTH + 1)))
+
+
+def test_brackets_in_texts_are_no_depth() -> None:
+    opening = "[" * 200
+    assert decode_dag_json(f'["{opening}", "a\\"{opening}", "\\\\", [1]]'.encode()) == [
+        opening,
+        f'a"{opening}',
+        "\\",
+        [1],
+    ]
+    assert decode_dag_json(b"[" + b"[],{}," * 200 + b"1]")[-1] == 1
+    refused(lambda: decode_dag_json(b'["\\\\", ' + b"[" * MOST_DEPTH + b"5" + b"]" * (MOST_DEPTH + 1)))
+    refused(lambda: decode_dag_json(b'"' + b'\\"' * 1_000_000))  # in one pass: no string in it ends
+    refused(lambda: decode_dag_json(b"[" * 2_000_000))
 
 
 def test_links_come_in_the_order_of_the_value() -> None:
