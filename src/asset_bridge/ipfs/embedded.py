@@ -17,9 +17,11 @@ import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 from asset_bridge.errors import BridgeError, InputError, TamperedError, UnavailableError
 from asset_bridge.ipfs.catalogue import Catalogue
+from asset_bridge.ipfs.checked import CheckedLeaves, stamp_of
 from asset_bridge.ipfs.dags import Archive, DagStore
 from asset_bridge.ipfs.files import data_extents, disk_errors, fsync_path, write_at, write_durable
 from asset_bridge.ipfs.memory import block_damaged, block_missing, disk_full, incomplete, no_import
@@ -50,6 +52,7 @@ class EmbeddedStore:
         self._bodies, self._incoming, self._trash = folder / "bodies", folder / "incoming", folder / "trash"
         self._lock = threading.RLock()
         self._plans: dict[Cid, Plan] = {}
+        self._checked = CheckedLeaves()
         with disk_errors():
             for path in (folder, self._bodies, self._incoming, self._trash):
                 path.mkdir(parents=True, exist_ok=True)
@@ -123,6 +126,8 @@ class EmbeddedStore:
             self._catalogue.add(plan.dag)
             del self._plans[root]
             _drop_import_files(self._bodies / str(root))
+            with open(self._bodies / str(root) / "body", "rb") as body:  # each leaf was hashed when it came
+                self._checked.note(root, stamp_of(body.fileno()), *range(len(plan.dag.leaves)))
 
     # --- reading ------------------------------------------------------------------------------------------------------------
 
@@ -179,12 +184,28 @@ class EmbeddedStore:
             for root, number, size in self._catalogue.leaves(cid) if cid.codec == RAW else ():
                 found = True
                 try:
-                    block = self._read_leaf(root, number, size)
+                    with open(self._bodies / str(root) / "body", "rb", buffering=0) as body:
+                        stamp = stamp_of(body.fileno())
+                        block = os.pread(body.fileno(), size, number * LEAF_BYTES)
                     verify_block(cid, block)
                 except (TamperedError, FileNotFoundError):
                     continue
+                self._checked.note(root, stamp, number)
                 return block
         raise block_damaged(cid) if found else block_missing(cid)
+
+    def checked_file(self, cid: Cid) -> tuple[BinaryIO, int, int] | None:
+        """(open file, offset, size) of a leaf that this store hashed since the file last changed; None: `get_block` must read it."""
+        with disk_errors():
+            for root, number, size in self._catalogue.leaves(cid):
+                try:
+                    body = open(self._bodies / str(root) / "body", "rb", buffering=0)  # noqa: SIM115 - handed out open
+                except FileNotFoundError:
+                    continue
+                if self._checked.knows(root, stamp_of(body.fileno()), number):
+                    return body, number * LEAF_BYTES, size
+                body.close()
+        return None
 
     def block_size(self, cid: Cid) -> int | None:
         """See BlockStore."""
@@ -222,6 +243,7 @@ class EmbeddedStore:
         with self._lock, disk_errors():
             self._plans.pop(root, None)
             self._catalogue.remove(root)
+            self._checked.forget(root)
             removed = False
             for parent in (self._bodies, self._incoming):
                 if (parent / str(root)).exists():
