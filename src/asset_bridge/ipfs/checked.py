@@ -1,7 +1,7 @@
 """Which leaves of which body file this process has hashed since the file last changed: those need not be hashed again to be sent.
 
-Source: spec/node-http.md §6 (H14a), docs/decisions/0054. Promises: a leaf counts as checked only for a file of the same inode, size, time of
-change and of status change as when it was hashed, and for RECHECK_SECONDS at most.
+Source: spec/node-http.md §6 (H14a), docs/decisions/0054. Promises: a leaf counts as checked only for a file of the same inode,
+size, time of change and of status change as when it was hashed, and for RECHECK_SECONDS at most.
 Does not promise: to see what changed on the disk under an unchanged file; every reader verifies blocks (H15), and the audit reads them.
 """
 

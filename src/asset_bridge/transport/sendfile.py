@@ -1,7 +1,7 @@
 """A part of a file as a response body, from the file to the socket without passing through this process.
 
-Source: asyncio's loop.sendfile, h11's send_with_data_passthrough. Promises: head and framing are h11's as for any other answer; over TLS the
-event loop reads and encrypts instead; the file is closed in every case. Does not promise: to check what is sent.
+Source: asyncio's loop.sendfile, h11's send_with_data_passthrough. Promises: head and framing are h11's as for any other answer;
+over TLS the event loop reads and encrypts instead; the file is closed in every case. Does not promise: to check what is sent.
 """
 
 from __future__ import annotations

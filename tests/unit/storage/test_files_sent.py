@@ -42,7 +42,7 @@ class Served:
     from_file: list[int]
 
     def get(self, number: int, **headers: str) -> httpx.Response:
-        return httpx.get(f"{self.url}/ipfs/{DAG.leaves[number]}?format=raw", headers=headers, verify=False)
+        return httpx.get(f"{self.url}/ipfs/{DAG.leaves[number]}?format=raw", headers=headers, timeout=3)
 
     @property
     def body(self) -> Path:

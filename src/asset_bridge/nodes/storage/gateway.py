@@ -1,7 +1,8 @@
 """GET and HEAD /ipfs/{cid}[/{path}] by the trustless gateway protocol: one raw block, or a DAG as CAR.
 
 Source: spec/node-http.md §6 (IPFS trustless gateway specification, blocks and CAR). Promises: what is sent was verified against its id, on
-the way out or by this process since its file last changed (H14a); answers may be cached for ever; a CAR is whole, or its connection is cut. Does not promise: deserialised files, IPNS.
+the way out or by this process since its file last changed (H14a); answers may be cached for ever; a CAR is whole, or its connection is cut.
+Does not promise: deserialised files, IPNS.
 """
 
 from __future__ import annotations
