@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from asset_bridge.chain.keys import AccountKey
@@ -19,7 +18,7 @@ from asset_bridge.ipfs.gateway import Gateway
 from asset_bridge.ipfs.kubo.rpc import KuboRpc
 from asset_bridge.ipfs.kubo.store import KuboStore
 from asset_bridge.ipfs.multi import MultiSource
-from asset_bridge.ipfs.store import BlockStore
+from asset_bridge.ipfs.store import put_file
 from asset_bridge.ipld.cid import Cid
 from asset_bridge.ipld.unixfs import LEAF_BYTES, FileDag, FileDagBuilder
 from asset_bridge.nodes.serve import serve as serve_app
@@ -32,7 +31,6 @@ from asset_bridge.vault.files_opened import write_member
 from asset_bridge.vault.files_sealed import SealedFile, seal_to_disk
 
 WORKERS = os.cpu_count() or 2
-PUTS_AT_ONCE = 4  # more are quicker and take more memory: docs/explain/performance.md
 
 
 def dag_of(path: Path) -> FileDag:
@@ -42,23 +40,6 @@ def dag_of(path: Path) -> FileDag:
         while block := file.read(LEAF_BYTES):
             builder.add(hashlib.sha256(block).digest(), len(block))
     return builder.finish()
-
-
-def put(store: BlockStore, dag: FileDag, path: Path, at: int = 0) -> None:
-    """A body into a store, several blocks at once."""
-    store.begin(dag.root, dag.length_bytes)
-    for cid, block in dag.interior.items():
-        store.put_block(dag.root, cid, block)
-    descriptor = os.open(path, os.O_RDONLY)
-
-    def one(number: int) -> None:
-        block = os.pread(descriptor, dag.leaf_size(number), at + number * LEAF_BYTES)
-        store.put_block(dag.root, dag.leaves[number], block)
-
-    with ThreadPoolExecutor(PUTS_AT_ONCE) as pool:
-        list(pool.map(one, range(len(dag.leaves))))
-    os.close(descriptor)
-    store.finish(dag.root)
 
 
 def kubo_store(repo: str, secret: str, notes: Path) -> KuboStore:
@@ -71,7 +52,7 @@ def add(body: str, repo: str, _program: str, secret: str) -> str:
     """Put a body into kubo."""
     dag = dag_of(Path(body))
     store = kubo_store(repo, secret, Path(body).with_name("notes"))
-    put(store, dag, Path(body))
+    put_file(store, dag, Path(body))
     store.close()
     return str(dag.root)
 
@@ -132,7 +113,7 @@ def serve(folder: str, body: str) -> str:
     guard = Guard(31337, NonceStore(None), time.time)
     identity = StorageIdentity(b"n" * 32, 1, AccountKey(b"k" * 32), 31337, writer, writer)
     store = EmbeddedStore(Path(folder) / "store", reserve_bytes=0)
-    put(store, dag_of(Path(body)), Path(body))
+    put_file(store, dag_of(Path(body)), Path(body))
     app = build(store, identity, guard, allow=only(frozenset({writer})))
     serve_app(app, guard, port_file=Path(folder) / "port")
     return ""
@@ -151,7 +132,7 @@ def publish(source: str, sealed: str, repo: str, _program: str, secret: str) -> 
         workers=WORKERS,
     )
     store = kubo_store(repo, secret, out.with_name(out.name + ".notes"))
-    put(store, summary.body, out, at=len(summary.header))
+    put_file(store, summary.body, out, at=len(summary.header))
     store.close()
     out.unlink()
     return str(summary.body.root)

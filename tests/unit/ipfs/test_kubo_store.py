@@ -109,6 +109,37 @@ def test_while_kubo_is_down_the_error_says_so_and_the_import_goes_on_after_it(be
     bench.read(store)
 
 
+def test_a_file_cut_off_on_its_way_leaves_nothing_served_and_is_deleted_with_its_import(
+    bench: Bench, tmp_path: Path
+) -> None:
+    store, path = bench.store(), tmp_path / "body"
+    path.write_bytes(DATA[: 2 * LEAF_BYTES])  # as if this process were killed in the middle: kubo gets no more
+    assert code_of(lambda: store.add_file(DAG, path)) == "ipfs.kubo-reply"
+    store = bench.store()
+    assert not store.state(DAG.root).complete
+    assert store._rpc.pins(PIN_NAME) == {}
+    for leaf in DAG.leaves[:2]:
+        store._rpc.block_put(leaf, BLOCKS[leaf])  # what kubo may have kept
+    assert store.remove(DAG.root)
+    assert [leaf for leaf in DAG.leaves if store._rpc.block_size(leaf) is not None] == []
+    path.write_bytes(DATA)
+    bench.store().add_file(DAG, path)
+    bench.kill_kubo()
+    store = bench.store()
+    assert store._rpc.pins(PIN_NAME) == {DAG.root: f"{PIN_NAME}{len(DATA)}"}
+    bench.read(store)
+
+
+def test_a_kubo_that_is_down_says_so_for_a_file_too(bench: Bench, tmp_path: Path) -> None:
+    store = bench.store()
+    (tmp_path / "body").write_bytes(DATA)
+    store.begin(DAG.root, len(DATA))
+    bench.daemon.stop()
+    assert code_of(lambda: store.add_file(DAG, tmp_path / "body")) == "ipfs.kubo-down"
+    bench.daemon.start()
+    bench.store().add_file(DAG, tmp_path / "body")
+
+
 def test_leaves_that_kubo_lost_during_an_import_are_asked_for_again(bench: Bench) -> None:
     store = bench.store()
     store.begin(DAG.root, len(DATA))
