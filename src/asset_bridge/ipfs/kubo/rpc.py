@@ -96,6 +96,10 @@ class KuboRpc:
         """kubo's version."""
         return str(self._one("version")["Version"])
 
+    def settings(self) -> dict[str, Any]:
+        """Its configuration, without its private key."""
+        return self._one("config/show")
+
     def repo_stat(self) -> RepoStat:
         """Space used and allowed."""
         found = self._one("repo/stat", {"size-only": "true"})
