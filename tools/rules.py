@@ -1,12 +1,14 @@
 """Rules about the files of the repository that no other tool checks.
 
 No source file over 500 lines; no address of a package registry and no path of the machine in any file; no stubs or
-switched-off checks in the product. The registries' names come from the machine's own settings, so that this file
+switched-off checks in the product; no import of a name that our own module does not have, also where no type is checked
+(tests, tools, benchmarks). The registries' names come from the machine's own settings, so that this file
 names none. Each rule yields sentences; no sentence means that the rule is kept.
 """
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shutil
@@ -28,7 +30,7 @@ STUBS = re.compile(
 def main() -> int:
     """Print what breaks a rule; 1 when something does."""
     files = tracked()
-    broken = [*too_long(files), *foreign_names(files), *stubs(files)]
+    broken = [*too_long(files), *foreign_names(files), *stubs(files), *missing_names(files)]
     for sentence in broken:
         print(f"rules: {sentence}")
     return 1 if broken else 0
@@ -89,6 +91,45 @@ def stubs(files: dict[str, str]) -> Iterator[str]:
         for number, line in enumerate(text.splitlines(), 1):
             if found := STUBS.search(line):
                 yield f"{name}:{number} holds {found[0]}"
+
+
+def missing_names(files: dict[str, str]) -> Iterator[str]:
+    """Imports `from a module of ours` of a name that it does not define."""
+    trees = {name: ast.parse(text) for name, text in files.items() if name.endswith(".py")}
+    modules = {module_name(name): name for name in trees}
+    defined = {module: top_names(trees[name]) for module, name in modules.items()}
+    for name, tree in trees.items():
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.ImportFrom) or node.level or node.module not in defined:
+                continue
+            known = defined[node.module] | {"*"}
+            for alias in node.names:
+                if not known & {alias.name, "__getattr__"} and f"{node.module}.{alias.name}" not in modules:
+                    yield f"{name}:{node.lineno} imports {alias.name}, which {modules[node.module]} does not have"
+
+
+def module_name(path: str) -> str:
+    """The dotted name under which a file is imported."""
+    for source in ("src/", "packages/asset-bridge-simulator/src/"):
+        path = path.removeprefix(source)
+    return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def top_names(tree: ast.Module) -> set[str]:
+    """Names that a module gives to others: what stands at its top, also under an if or a try."""
+    names: set[str] = set()
+    waiting: list[ast.AST] = list(tree.body)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+            continue
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        waiting += ast.iter_child_nodes(node)
+    return names
 
 
 if __name__ == "__main__":

@@ -109,6 +109,13 @@ class Shell:
     ) -> Done:
         """Start a line, do something as soon as its progress says `said`, and wait for its end."""
         process = self.start(line)
+        told = self.hear(process, line, said)
+        act(process)
+        done = self.end(process, line, expect=expect)
+        return Done(done.line, done.status, done.out, told + done.err)
+
+    def hear(self, process: subprocess.Popen[str], line: str, said: str) -> str:
+        """Wait until a started line's progress says `said`; what it told until then."""
         assert process.stderr is not None
         told, ends_at = "", time.monotonic() + PROGRESS_SECONDS
         while said not in told:
@@ -116,6 +123,4 @@ class Shell:
             told += read
             assert read, f"{line!r} never said {said!r}:\n{told}"
             assert time.monotonic() < ends_at, f"{line!r} has not said {said!r} yet:\n{told}"
-        act(process)
-        done = self.end(process, line, expect=expect)
-        return Done(done.line, done.status, done.out, told + done.err)
+        return told

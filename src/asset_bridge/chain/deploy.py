@@ -17,11 +17,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import rlp  # type: ignore[import-untyped]
-from eth_abi.abi import encode
-
 from asset_bridge.chain.abi import encode_call
 from asset_bridge.chain.config import DeployConfig
+from asset_bridge.chain.encoding import encode, rlp
 from asset_bridge.chain.endpoint import Endpoint
 from asset_bridge.chain.endpoints import Endpoints
 from asset_bridge.chain.journal import Journal
@@ -163,7 +161,7 @@ class _Deploying:
 
     def _address(self, nonce: int) -> str:
         """What CREATE gives: the last 20 bytes of keccak(rlp([sender, nonce]))."""
-        return checksum_address(keccak(rlp.encode([address_bytes(self._deployer.address), nonce]))[-20:])
+        return checksum_address(keccak(rlp([address_bytes(self._deployer.address), nonce]))[-20:])
 
     def _code(self, address: str) -> bytes:
         return self._endpoint.as_bytes(self._endpoint.call("eth_getCode", address, "latest"))

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import rlp  # type: ignore[import-untyped]
-
+from asset_bridge.chain.encoding import rlp
 from asset_bridge.chain.keys import AccountKey, address_bytes
 from asset_bridge.keys.keccak import keccak
 
@@ -64,7 +63,7 @@ def sign_transaction(
         data,
         [],
     ]
-    signature = key.sign_digest(keccak(b"\x02" + rlp.encode(fields)))
+    signature = key.sign_digest(keccak(b"\x02" + rlp(fields)))
     r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:64], "big")
-    raw = b"\x02" + rlp.encode([*fields, signature[64] - 27, r, s])
+    raw = b"\x02" + rlp([*fields, signature[64] - 27, r, s])
     return keccak(raw), raw

@@ -10,8 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import rlp  # type: ignore[import-untyped]
-
+from asset_bridge.chain.encoding import rlp
 from asset_bridge.chain.endpoint import Endpoint
 from asset_bridge.chain.records import BlockRef
 from asset_bridge.keys.keccak import keccak
@@ -64,7 +63,7 @@ def read_header(endpoint: Endpoint, value: object, chain_id: int) -> Header:
     """
     block = endpoint.as_object(value)
     claimed = endpoint.as_bytes(block.get("hash"), 32)
-    if chain_id in ETHEREUM_HEADERS and keccak(rlp.encode(_fields(endpoint, block))) != claimed:
+    if chain_id in ETHEREUM_HEADERS and keccak(rlp(_fields(endpoint, block))) != claimed:
         raise endpoint.lying("a block's hash is not the hash of its header")
     return Header(
         BlockRef(endpoint.as_int(block.get("number")), claimed, endpoint.as_int(block.get("timestamp"))),

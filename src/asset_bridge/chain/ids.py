@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from eth_abi.abi import encode
-
+from asset_bridge.chain.encoding import encode
 from asset_bridge.chain.records import Listing, RequestTerms
 from asset_bridge.keys.keccak import keccak
 

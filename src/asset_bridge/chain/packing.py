@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from coincurve import PublicKey
-from eth_abi.abi import encode
 
+from asset_bridge.chain.encoding import encode
 from asset_bridge.chain.keys import address_bytes, checksum_address
 from asset_bridge.chain.messages import from_compact, to_compact
 from asset_bridge.chain.records import ZERO32, Listing, NodeEpoch, Offer, Periods, StorageReceipt, Vendor

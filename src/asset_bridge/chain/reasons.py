@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import re
 
-from eth_abi.abi import decode
-from eth_abi.exceptions import DecodingError
-
+from asset_bridge.chain.encoding import EncodingError, decode
 from asset_bridge.errors import RefusedError
 
 ERROR_STRING = bytes.fromhex("08c379a0")  # Error(string)
@@ -23,8 +21,8 @@ def reason_of(data: bytes) -> str:
     if data[:4] != ERROR_STRING:
         return ""
     try:
-        (text,) = decode(["string"], data[4:])
-    except (DecodingError, OverflowError, UnicodeDecodeError):
+        (text,) = decode(["string"], data[4:], exact=False)
+    except EncodingError:
         return ""
     return text if isinstance(text, str) else ""
 

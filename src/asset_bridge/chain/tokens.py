@@ -14,10 +14,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from eth_abi.abi import decode, encode
-from eth_abi.exceptions import DecodingError
-
 from asset_bridge.chain.abi import Event
+from asset_bridge.chain.encoding import EncodingError, decode, encode
 from asset_bridge.chain.keys import address_bytes
 from asset_bridge.chain.network import Deployment
 from asset_bridge.chain.records import ZERO_ADDRESS, At, BlockRef
@@ -80,8 +78,8 @@ def _text(answer: bytes | None) -> str:
             return ""
         if len(answer) == 32:
             return answer.rstrip(b"\0").decode()
-        return str(decode(["string"], answer)[0])
-    except (DecodingError, OverflowError, UnicodeDecodeError):
+        return str(decode(["string"], answer, exact=False)[0])
+    except (EncodingError, UnicodeDecodeError):
         return ""
 
 

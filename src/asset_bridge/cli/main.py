@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 import click
 
+import asset_bridge.lean  # noqa: F401  before the first import of httpx
 from asset_bridge import __version__, settings
 from asset_bridge.cli.commands import COMMANDS
 from asset_bridge.cli.output import print_error

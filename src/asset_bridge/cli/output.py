@@ -11,17 +11,16 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
-
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from typing import TYPE_CHECKING, Any
 
 from asset_bridge.errors import BridgeError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 NATIVE_DECIMALS = 18
 LARGE_BYTES = 100_000_000  # from here on each tenth is a line, also without a terminal
 COUNTED_STEPS = frozenset({"fragments", "sample"})  # steps that count things, not bytes
-stderr = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def clean(text: str) -> str:
@@ -124,12 +123,11 @@ class ProgressBars:
     def __call__(self, step: str, done: int, total: int) -> None:
         if self._quiet:
             return
-        if not stderr.is_terminal:
+        if not sys.stderr.isatty():
             self._line(step, done, total)
             return
         if self._bars is None:
-            columns = (TextColumn("{task.description:>22}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-            self._bars = Progress(*columns, TimeRemainingColumn(), console=stderr, transient=True)
+            self._bars = _bars()
             self._bars.start()
         if step not in self._tasks:
             self._tasks[step] = self._bars.add_task(step, total=total)
@@ -149,6 +147,16 @@ class ProgressBars:
         if self._bars is not None:
             self._bars.stop()
             self._bars = None
+
+
+def _bars() -> Progress:
+    """Bars on the terminal; their library is loaded only where there is one."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (TextColumn("{task.description:>22}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    return Progress(*columns, TimeRemainingColumn(), console=console, transient=True)
 
 
 def ask(question: str, *, yes: bool, read: Callable[[str], str] = input) -> bool:

@@ -10,6 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
+import asset_bridge.lean  # noqa: F401  before the first import of httpx
 from asset_bridge.errors import BridgeError
 from asset_bridge.nodes.node_file import NodeFile
 from asset_bridge.nodes.run import run_node

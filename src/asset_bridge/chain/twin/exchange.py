@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from eth_abi.abi import encode
-
 from asset_bridge.chain import ids, packing
+from asset_bridge.chain.encoding import encode
 from asset_bridge.chain.messages import fetch_digest, receipt_digest
 from asset_bridge.chain.packing import (
     ANSWERED,

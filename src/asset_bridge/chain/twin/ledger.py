@@ -8,9 +8,8 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
-from eth_abi.abi import encode
-
 from asset_bridge.chain import ids, packing
+from asset_bridge.chain.encoding import encode
 from asset_bridge.chain.keys import checksum_address
 from asset_bridge.chain.messages import storage_receipt_digest
 from asset_bridge.chain.packing import OfferArgs

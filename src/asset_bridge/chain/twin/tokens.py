@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from eth_abi.abi import decode, encode
-
+from asset_bridge.chain.encoding import decode, encode
 from asset_bridge.chain.keys import address_bytes, checksum_address
 from asset_bridge.chain.messages import recover
 from asset_bridge.chain.tokens import APPROVE, DOMAIN_TYPE, PERMIT, PERMIT_TYPE

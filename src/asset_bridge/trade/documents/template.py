@@ -10,10 +10,6 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
-from referencing import Registry
-
 from asset_bridge.errors import BridgeError, InputError, TamperedError
 from asset_bridge.trade.documents.canonical import encode_json
 
@@ -138,6 +134,11 @@ def check_template(template: object) -> None:
     _check_schema(template, 0)
     if template.get("type") != "object":
         raise _refused("does not describe an object")
+    from jsonschema import (
+        Draft202012Validator,  # here, since few commands meet a template and all would pay for the import
+    )
+    from jsonschema.exceptions import SchemaError
+
     try:
         Draft202012Validator.check_schema(template)
     except SchemaError:
@@ -180,6 +181,9 @@ def validate_application(application: object, template: dict[str, Any] | None) -
     check_template(schema)
     if len(encode_json(application)) > MAX_APPLICATION_BYTES:
         raise InputError("trade.application", "the application is longer than 256 KiB; attach long texts as documents")
+    from jsonschema import Draft202012Validator
+    from referencing import Registry
+
     validator = Draft202012Validator(schema, registry=Registry())  # an empty registry: nothing is ever fetched
     problems = sorted({_say(error.absolute_path, error.message) for error in validator.iter_errors(application)})
     if problems:
