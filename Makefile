@@ -1,6 +1,8 @@
 # The two commands that a newcomer needs are `make demo` and `make test`; each makes what it needs first.
 PYTHON ?= python3
 VENV := .venv/bin
+# Where the machine says that Python shall not keep what it compiles, each of a network's processes would compile 600 modules anew.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help setup demo test check bench mutants format lock clean
 
