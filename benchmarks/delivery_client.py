@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import resource
@@ -18,9 +17,9 @@ from asset_bridge.ipfs.gateway import Gateway
 from asset_bridge.ipfs.kubo.rpc import KuboRpc
 from asset_bridge.ipfs.kubo.store import KuboStore
 from asset_bridge.ipfs.multi import MultiSource
-from asset_bridge.ipfs.store import put_file
+from asset_bridge.ipfs.store import dag_of_file, put_file
 from asset_bridge.ipld.cid import Cid
-from asset_bridge.ipld.unixfs import LEAF_BYTES, FileDag, FileDagBuilder
+from asset_bridge.ipld.unixfs import LEAF_BYTES
 from asset_bridge.nodes.serve import serve as serve_app
 from asset_bridge.nodes.storage.app import StorageIdentity, build, only
 from asset_bridge.sealing.open import Opener
@@ -33,15 +32,6 @@ from asset_bridge.vault.files_sealed import SealedFile, seal_to_disk
 WORKERS = os.cpu_count() or 2
 
 
-def dag_of(path: Path) -> FileDag:
-    """The tree of a file."""
-    builder = FileDagBuilder()
-    with path.open("rb") as file:
-        while block := file.read(LEAF_BYTES):
-            builder.add(hashlib.sha256(block).digest(), len(block))
-    return builder.finish()
-
-
 def kubo_store(repo: str, secret: str, notes: Path) -> KuboStore:
     """A store over the daemon of this repository."""
     port = (Path(repo) / "api").read_text().rpartition("/")[2].strip()
@@ -50,7 +40,7 @@ def kubo_store(repo: str, secret: str, notes: Path) -> KuboStore:
 
 def add(body: str, repo: str, _program: str, secret: str) -> str:
     """Put a body into kubo."""
-    dag = dag_of(Path(body))
+    dag = dag_of_file(Path(body))
     store = kubo_store(repo, secret, Path(body).with_name("notes"))
     put_file(store, dag, Path(body))
     store.close()
@@ -113,7 +103,7 @@ def serve(folder: str, body: str) -> str:
     guard = Guard(31337, NonceStore(None), time.time)
     identity = StorageIdentity(b"n" * 32, 1, AccountKey(b"k" * 32), 31337, writer, writer)
     store = EmbeddedStore(Path(folder) / "store", reserve_bytes=0)
-    put_file(store, dag_of(Path(body)), Path(body))
+    put_file(store, dag_of_file(Path(body)), Path(body))
     app = build(store, identity, guard, allow=only(frozenset({writer})))
     serve_app(app, guard, port_file=Path(folder) / "port")
     return ""

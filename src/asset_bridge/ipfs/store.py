@@ -8,14 +8,16 @@ kill -9 and power loss (the twin: as long as it lives); an import that was cut o
 
 from __future__ import annotations
 
+import hashlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from asset_bridge.errors import InputError
 from asset_bridge.ipld.cid import Cid
-from asset_bridge.ipld.unixfs import LEAF_BYTES, FileDag, file_dag
+from asset_bridge.ipld.unixfs import LEAF_BYTES, FileDag, FileDagBuilder, file_dag
 
 MOST_MISSING_LISTED = 4096
 MAX_LENGTH_BYTES = 2**44
@@ -100,6 +102,18 @@ def check_length(root: Cid, length_bytes: int) -> None:
     """Raises InputError(ipfs.length) when no body with this root can have this length."""
     if not 0 <= length_bytes <= MAX_LENGTH_BYTES or (length_bytes > LEAF_BYTES) != (root.codec == 0x70):
         raise InputError("ipfs.length", f"A body named {root} cannot have {length_bytes} bytes.")
+
+
+def dag_of_file(path: Path, at: int = 0, progress: Callable[[int], None] = lambda _done_bytes: None) -> FileDag:
+    """The tree of a body that lies in a file, from `at` to its end; one block in memory."""
+    builder, done = FileDagBuilder(), 0
+    with open(path, "rb") as body:
+        body.seek(at)
+        while block := body.read(LEAF_BYTES):
+            builder.add(hashlib.sha256(block).digest(), len(block))
+            done += len(block)
+            progress(done)
+    return builder.finish()
 
 
 def put_file(store: BlockStore, dag: FileDag, path: Path, at: int = 0) -> None:
