@@ -9,11 +9,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from asset_bridge.chain.keys import AccountKey
 from asset_bridge.ipfs.embedded import EmbeddedStore
 from asset_bridge.ipfs.gateway import Gateway
+from asset_bridge.ipfs.growing import Growing
 from asset_bridge.ipfs.kubo.rpc import KuboRpc
 from asset_bridge.ipfs.kubo.store import KuboStore
 from asset_bridge.ipfs.multi import MultiSource
@@ -23,11 +25,12 @@ from asset_bridge.ipld.unixfs import LEAF_BYTES
 from asset_bridge.nodes.serve import serve as serve_app
 from asset_bridge.nodes.storage.app import StorageIdentity, build, only
 from asset_bridge.sealing.open import Opener
+from asset_bridge.sealing.seal import Sealer
 from asset_bridge.transport.nonces import NonceStore
 from asset_bridge.transport.server import Guard
 from asset_bridge.vault.files import walk
 from asset_bridge.vault.files_opened import write_member
-from asset_bridge.vault.files_sealed import SealedFile, seal_to_disk
+from asset_bridge.vault.files_sealed import SealedFile, seal_to_disk, write_all_at
 
 WORKERS = os.cpu_count() or 2
 
@@ -110,7 +113,35 @@ def serve(folder: str, body: str) -> str:
 
 
 def publish(source: str, sealed: str, repo: str, _program: str, secret: str) -> str:
-    """Seal a file and put its body into kubo, then delete both again."""
+    """Seal a file; its body goes into kubo as it is sealed. Then delete the sealed file again."""
+    files, out = walk(Path(source)), Path(sealed)
+    sealer = Sealer(
+        file_key=bytes(32),
+        container_id=os.urandom(16),
+        lister=bytes(20),
+        index=files.index,
+        randbytes=os.urandom,
+        workers=WORKERS,
+    )
+    growing = Growing(sealer.body_length_bytes)
+    store = kubo_store(repo, secret, out.with_name(out.name + ".notes"))
+    with open(out, "wb", buffering=0) as file, ThreadPoolExecutor(1) as sealing:
+        file.write(sealer.header)
+
+        def write_at(offset: int, segment: memoryview) -> None:
+            write_all_at(file.fileno(), segment, len(sealer.header) + offset)
+            growing.written(offset, len(segment))
+
+        summary = sealing.submit(sealer.write, files.read_at, write_at)
+        summary.add_done_callback(lambda done: growing.fail() if done.exception() else None)
+        store.add_growing(growing, out, len(sealer.header), lambda: summary.result().body)
+    store.close()
+    out.unlink()
+    return str(summary.result().body.root)
+
+
+def publish_sealed(source: str, sealed: str, repo: str, _program: str, secret: str) -> str:
+    """The other design: seal the whole file, then put it into kubo."""
     out = Path(sealed)
     summary = seal_to_disk(
         walk(Path(source)),
@@ -133,6 +164,7 @@ ACTS: dict[str, Callable[..., str]] = {
     "deliver": deliver,
     "limit": limit,
     "publish": publish,
+    "publish_sealed": publish_sealed,
     "serve": serve,
 }
 

@@ -11,7 +11,7 @@ import http.client
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -166,16 +166,20 @@ class KuboRpc:
             raise _reply("an import did not come to its end")
         return count
 
-    def add_file(self, path: Path, at: int, length_bytes: int, pin_name: str) -> Cid:
+    def add_file(
+        self, path: Path, at: int, length_bytes: int, pin_name: str, ready: Callable[[int], int] | None = None
+    ) -> Cid:
         """`length_bytes` of a file from `at` on as a file of the profile unixfs-v1-2025, stored, synced, pinned under `pin_name`.
 
         kubo makes the blocks; the bytes go from the file to its socket. Returns the root that kubo found.
 
+        Args:
+            ready: for a file that is still being written: waits until more than n of these bytes are there, returns how many.
         Raises:
             UnavailableError(ipfs.kubo-reply): also when the file is shorter.
         """
         options = {**PROFILE_OPTIONS, "pin": "true", "pin-name": pin_name, "progress": "false", "quieter": "true"}
-        answer = self._upload("add", options, path, at, length_bytes)
+        answer = self._upload("add", options, path, at, length_bytes, ready or (lambda _sent: length_bytes))
         lines = [_object(line, None) for line in answer.split(b"\n") if line.strip()]
         try:
             return Cid.parse(str(lines[-1]["Hash"]))
@@ -269,7 +273,9 @@ class KuboRpc:
             if rest.strip():
                 yield _object(rest, cid)
 
-    def _upload(self, path: str, options: Any, file: Path, at: int, length_bytes: int) -> bytes:
+    def _upload(
+        self, path: str, options: Any, file: Path, at: int, length_bytes: int, ready: Callable[[int], int]
+    ) -> bytes:
         """POST a part of a file by sendfile: httpx would take it through this process in small pieces."""
         boundary = os.urandom(16).hex()
         head, tail = _frame(boundary)
@@ -284,9 +290,12 @@ class KuboRpc:
             connection.request("POST", url.raw_path.decode("ascii"), headers=headers)
             connection.sock.sendall(head)
             with open(file, "rb") as content:
-                sent = connection.sock.sendfile(content, at, length_bytes) if length_bytes else 0
-            if sent != length_bytes:
-                raise _reply("the file ended too early")
+                sent = 0
+                while sent < length_bytes:
+                    part = connection.sock.sendfile(content, at + sent, ready(sent) - sent)
+                    if not part:
+                        raise _reply("the file ended too early")
+                    sent += part
             connection.sock.sendall(tail)
             response = connection.getresponse()
             answer = response.read(MAX_ANSWER_BYTES)

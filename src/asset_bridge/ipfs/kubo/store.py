@@ -18,6 +18,7 @@ from asset_bridge.errors import InputError, TamperedError, UnavailableError
 from asset_bridge.ipfs.bodies import RESERVE_BYTES, BodyStore, lock_folder
 from asset_bridge.ipfs.catalogue import Catalogue
 from asset_bridge.ipfs.files import disk_errors
+from asset_bridge.ipfs.growing import Growing
 from asset_bridge.ipfs.kubo.groups import Groups, Leaf
 from asset_bridge.ipfs.kubo.notes import Notes
 from asset_bridge.ipfs.kubo.rpc import KuboRpc
@@ -128,6 +129,25 @@ class KuboStore(BodyStore):
         for cid, block in dag.interior.items():
             self.put_block(dag.root, cid, block)
         found = self._rpc.add_file(path, at, dag.length_bytes, f"{PIN_NAME}{dag.length_bytes}")
+        self._added(found, dag)
+
+    def add_growing(self, growing: Growing, path: Path, at: int, tree: Callable[[], FileDag]) -> None:
+        """The same of a body that is still being sealed into the file: its root is not known yet.
+
+        Cut off, it leaves blocks in kubo that no note and no pin names (`ipfs repo gc` takes them).
+
+        Args:
+            tree: called when all of it was sent; waits for the sealing's end.
+        Raises:
+            UnavailableError(ipfs.not-written): the sealing failed. As `add_file`.
+        """
+        self._check_room(growing.length_bytes)
+        name = f"{PIN_NAME}{growing.length_bytes}"
+        found = self._rpc.add_file(path, at, growing.length_bytes, name, growing.wait)
+        self._added(found, tree())
+
+    def _added(self, found: Cid, dag: FileDag) -> None:
+        """kubo made a body of what it was sent: ours, or not."""
         if found != dag.root:
             self._rpc.unpin(found)
             raise other_content(dag.root)
