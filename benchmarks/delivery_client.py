@@ -14,7 +14,7 @@ from pathlib import Path
 
 from asset_bridge.chain.keys import AccountKey
 from asset_bridge.ipfs.embedded import EmbeddedStore
-from asset_bridge.ipfs.gateway import Gateway
+from asset_bridge.ipfs.gateway import BUFFER_BYTES, Gateway
 from asset_bridge.ipfs.growing import Growing
 from asset_bridge.ipfs.kubo.rpc import KuboRpc
 from asset_bridge.ipfs.kubo.store import KuboStore
@@ -85,12 +85,13 @@ def limit(url: str, root: str, sealed: str, _out: str) -> str:
     gateway = Gateway(url, "node")
 
     def work() -> None:
+        buffer = bytearray(BUFFER_BYTES)
         while True:
             with lock:
                 leaf = next(todo, None)
             if leaf is None:
                 return
-            gateway.get_block(leaf.to_bytes())
+            gateway.take_block(leaf.to_bytes(), buffer)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
