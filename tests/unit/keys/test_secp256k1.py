@@ -217,3 +217,13 @@ class Ignoring:
 
     def __getattr__(self, name: str) -> object:
         return lambda *_: 1
+
+
+def test_equal_points_are_one_member_of_a_set() -> None:
+    again = Point.from_bytes(GENERATOR.to_bytes())
+    assert len({GENERATOR, again}) == 1
+    assert hash(again) == hash(GENERATOR)
+
+
+def test_a_point_shows_its_bytes() -> None:
+    assert repr(GENERATOR) == "Point(0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798)"
