@@ -150,3 +150,7 @@ def test_each_hash_is_the_one_of_its_number() -> None:
         found = HASHES[number](b"abc")
         assert (len(found), found[:8].hex()) == (length, start), hex(number)
         ContentId(1, RAW, number, found).verify(b"abc")
+
+
+def test_the_largest_codec_of_one_byte() -> None:
+    assert ContentId.read(b"\x01\x7f\x12\x20" + bytes(32)) == (ContentId(1, 127, 0x12, bytes(32)), b"")

@@ -86,3 +86,7 @@ def test_sizes_of_children_packed_or_not() -> None:
     assert message(packed + b"\x18\x07") == UnixFs(FILE, 0, 7, (3, 300), 0)
     assert message(b"\x08\x02" + chunk(4, b"\x80")) is None
     assert message(unixfs(SHARD, data=b"bitmap", fanout=256)) == UnixFs(SHARD, 6, 6, (), 256)
+
+
+def test_the_largest_number_of_one_byte() -> None:
+    assert message(b"\x08\x02\x18\x7f") == UnixFs(FILE, 0, 127, (), 0)
