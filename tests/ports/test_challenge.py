@@ -16,6 +16,7 @@ from tests.ports.chain_scene import MEASUREMENT, PRICE_WEI, Numbers
 from tests.ports.chain_worlds import AnvilWorld, TwinWorld
 from tests.ports.true_scene import TrueScene
 from tests.stateful.pair import Pair
+from tests.support.revm import FastEnv
 
 DEPOSIT_WEI = 10**16
 STAKE_WEI = 10**17
@@ -41,7 +42,7 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     if request.param == "twin":
         yield TwinWorld(measurements)
     elif request.param == "pair":
-        with boa.swap_env(boa.Env()):
+        with boa.swap_env(FastEnv()):
             yield PairWorld()
     else:
         anvil: Path = request.getfixturevalue("anvil_path")

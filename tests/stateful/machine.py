@@ -23,6 +23,7 @@ from tests.ports.chain_scene import FAR, MEASUREMENT, NodeActor
 from tests.stateful.agreement import TOTAL, Agreement
 from tests.stateful.edges import EDGES, STAYING, contradict
 from tests.stateful.market import market
+from tests.support.revm import FastEnv
 
 REQUESTED, APPROVED, PAID = OrderState.REQUESTED, OrderState.APPROVED, OrderState.PAID
 DELIVERED, REVOKED, SETTLED = OrderState.DELIVERED, OrderState.REVOKED, OrderState.SETTLED
@@ -41,9 +42,9 @@ picks = st.integers(0, 2**16).map(lambda n: int.from_bytes(keccak(b"%d" % n)[:3]
 class ChainMachine(Agreement):
     """Contracts and twin side by side, from the stocked market on."""
 
-    def __init__(self) -> None:
+    def __init__(self, engine: type[boa.Env] = FastEnv) -> None:
         super().__init__()
-        self.market = market()
+        self.market = market(engine)
         # Entered here and not around the run: titanoboa's pytest plugin undoes what an example did to the environment it began in,
         # and would take the market's snapshots away.
         self.environment = ExitStack()

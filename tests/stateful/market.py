@@ -20,6 +20,7 @@ from asset_bridge.keys.secp256k1 import SecretScalar
 from tests.ports.chain_scene import MEASUREMENT, NodeActor, Numbers
 from tests.ports.true_scene import TrueScene
 from tests.stateful.pair import Moment, Pair, PairAccount
+from tests.support.revm import FastEnv
 
 STOCK = {"requested": 3, "approved": 4, "paid": 6, "revoked": 1, "delivered": 6, "challenged": 2, "settled": 2}
 
@@ -60,8 +61,8 @@ class MarketScene(TrueScene):
 class Market:
     """One deployment in both worlds with stocked orders; `rewind` goes back to the beginning of every sequence."""
 
-    def __init__(self) -> None:
-        self.env = boa.Env()
+    def __init__(self, engine: type[boa.Env]) -> None:
+        self.env = engine()
         with boa.swap_env(self.env):
             governor = AccountKey(keccak(b"governor of the machine"))
             self.pair = Pair(DeployConfig(governor.address, measurements=((255, MEASUREMENT),)))
@@ -123,6 +124,6 @@ class Market:
 
 
 @cache
-def market() -> Market:
-    """The market of this process."""
-    return Market()
+def market(engine: type[boa.Env] = FastEnv) -> Market:
+    """The market of this process, on one of titanoboa's two engines."""
+    return Market(engine)

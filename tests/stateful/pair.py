@@ -1,4 +1,4 @@
-"""The compiled contracts in titanoboa and the twin, given every call side by side and compared after each."""
+"""The compiled contracts in titanoboa (on revm or py-evm) and the twin, given every call side by side and compared after each."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import boa
-import rlp
 from eth_hash.auto import keccak
 
 from asset_bridge.chain import deploy
@@ -27,6 +26,7 @@ from asset_bridge.chain.twin.chain import Block, TwinSource
 from asset_bridge.chain.twin.world import Snapshot
 from asset_bridge.errors import RefusedError
 from tests.ports.chain_scene import Numbers
+from tests.support.revm import next_addresses
 
 RICH_WEI = 10**20
 
@@ -70,10 +70,7 @@ class Pair:
             [address_bytes(token) for token in c.tokens],
         )
         deployer = checksum_address(keccak(b"deployer of the pair")[12:])
-        nonce = boa.env.evm.vm.state.get_nonce(address_bytes(deployer))
-        grants, challenges = (
-            checksum_address(keccak(rlp.encode([address_bytes(deployer), nonce + i]))[12:]) for i in (1, 2)
-        )
+        grants, challenges = next_addresses(deployer, 3)[1:]
         verifier = self._create("ReencryptionVerifier")
         fees = (c.fee_tee, c.fee_recorder, c.fee_light, c.fee_storage)
         places = [address_bytes(a) for a in (ledger, registry, grants, challenges)]

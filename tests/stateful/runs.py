@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import boa
 from eth_hash.auto import keccak
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
@@ -40,10 +41,10 @@ def run_part(part: int) -> None:
     assert sum(1 for name in BOTH_SIDES if TOTAL[name]) >= len(BOTH_SIDES) // 2
 
 
-def run_rules() -> None:
+def run_rules(engine: type[boa.Env]) -> None:
     """Every rule with picks of its own, each undone, until every kind of call has succeeded."""
     TOTAL.clear()
-    machine = ChainMachine()
+    machine = ChainMachine(engine)
     rules = [name for name in dir(ChainMachine) if hasattr(getattr(ChainMachine, name), "hypothesis_stateful_rule")]
     assert len(rules) >= FEWEST_RULES
     try:
@@ -60,10 +61,10 @@ def run_rules() -> None:
     assert not never, f"never succeeded: {never}"
 
 
-def run_edges() -> None:
+def run_edges(engine: type[boa.Env]) -> None:
     """Every deadline, from both sides, on the stocked market."""
     TOTAL.clear()
-    machine = ChainMachine()
+    machine = ChainMachine(engine)
     try:
         for name in EDGES:
             for at_deadline in (False, True):

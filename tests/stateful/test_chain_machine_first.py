@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import boa
 import pytest
 
 from tests.stateful.runs import parts, run_edges, run_part, run_rules
+from tests.support.revm import ENGINES
 
 
 @pytest.mark.slow
@@ -14,9 +16,11 @@ def test_the_contracts_and_the_twin_agree_on_every_sequence(part: int) -> None:
     run_part(part)
 
 
-def test_every_deadline_is_met_at_its_exact_edge() -> None:
-    run_edges()
+@pytest.mark.parametrize("engine", ENGINES)
+def test_every_deadline_is_met_at_its_exact_edge(engine: type[boa.Env]) -> None:
+    run_edges(engine)
 
 
-def test_every_rule_is_shown_to_succeed() -> None:
-    run_rules()
+@pytest.mark.parametrize("engine", ENGINES)
+def test_every_rule_is_shown_to_succeed(engine: type[boa.Env]) -> None:
+    run_rules(engine)
