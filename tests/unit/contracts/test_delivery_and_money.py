@@ -5,7 +5,7 @@ from __future__ import annotations
 import boa
 import pytest
 
-from tests.unit.contracts.world import DAY, START, ZERO, Order, Role, World, account_of, refuses
+from tests.unit.contracts.world import DAY, START, ZERO, Order, Role, World, account_of, mock, refuses
 
 
 def agree(world: World, order: Order, sender: Role, provider: bytes = b"", consumer: bytes = b"") -> None:
@@ -284,7 +284,7 @@ def test_an_unpaid_order_is_never_refunded(world: World) -> None:
 
 def test_a_payee_that_refuses_money_holds_up_nobody(world: World) -> None:
     """Griefing: the provider's payee reverts; consumer, nodes and recorder are paid all the same."""
-    wallet = boa.load("contracts/mocks/Wallet.vy", world.provider.address)
+    wallet = mock("Wallet", world.provider.address)
     change = (world.provider.address, world.provider.address, wallet.address, world.recovery.address)
     world.ledger.propose_change(*change, b"", sender=world.provider.address)
     order = world.pay()
@@ -305,7 +305,7 @@ def test_a_payee_that_refuses_money_holds_up_nobody(world: World) -> None:
 
 def test_a_payee_that_calls_back_gains_nothing(world: World) -> None:
     """Reentrancy: the payee claims again while it is being paid."""
-    wallet = boa.load("contracts/mocks/Wallet.vy", world.stranger.address)
+    wallet = mock("Wallet", world.stranger.address)
     account = bytes(12) + bytes.fromhex(str(wallet.address)[2:])
     order = world.pay()
     other = world.pay()
