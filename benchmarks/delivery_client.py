@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import resource
@@ -15,50 +14,25 @@ from pathlib import Path
 
 from asset_bridge.chain.keys import AccountKey
 from asset_bridge.ipfs.embedded import EmbeddedStore
-from asset_bridge.ipfs.gateway import Gateway
+from asset_bridge.ipfs.gateway import BUFFER_BYTES, Gateway
+from asset_bridge.ipfs.growing import Growing
 from asset_bridge.ipfs.kubo.rpc import KuboRpc
 from asset_bridge.ipfs.kubo.store import KuboStore
 from asset_bridge.ipfs.multi import MultiSource
-from asset_bridge.ipfs.store import BlockStore
+from asset_bridge.ipfs.store import dag_of_file, put_file
 from asset_bridge.ipld.cid import Cid
-from asset_bridge.ipld.unixfs import LEAF_BYTES, FileDag, FileDagBuilder
+from asset_bridge.ipld.unixfs import LEAF_BYTES
 from asset_bridge.nodes.serve import serve as serve_app
 from asset_bridge.nodes.storage.app import StorageIdentity, build, only
 from asset_bridge.sealing.open import Opener
+from asset_bridge.sealing.seal import Sealer
 from asset_bridge.transport.nonces import NonceStore
 from asset_bridge.transport.server import Guard
 from asset_bridge.vault.files import walk
 from asset_bridge.vault.files_opened import write_member
-from asset_bridge.vault.files_sealed import SealedFile, seal_to_disk
+from asset_bridge.vault.files_sealed import SealedFile, seal_to_disk, write_all_at
 
 WORKERS = os.cpu_count() or 2
-PUTS_AT_ONCE = 4  # more are quicker and take more memory: docs/explain/performance.md
-
-
-def dag_of(path: Path) -> FileDag:
-    """The tree of a file."""
-    builder = FileDagBuilder()
-    with path.open("rb") as file:
-        while block := file.read(LEAF_BYTES):
-            builder.add(hashlib.sha256(block).digest(), len(block))
-    return builder.finish()
-
-
-def put(store: BlockStore, dag: FileDag, path: Path, at: int = 0) -> None:
-    """A body into a store, several blocks at once."""
-    store.begin(dag.root, dag.length_bytes)
-    for cid, block in dag.interior.items():
-        store.put_block(dag.root, cid, block)
-    descriptor = os.open(path, os.O_RDONLY)
-
-    def one(number: int) -> None:
-        block = os.pread(descriptor, dag.leaf_size(number), at + number * LEAF_BYTES)
-        store.put_block(dag.root, dag.leaves[number], block)
-
-    with ThreadPoolExecutor(PUTS_AT_ONCE) as pool:
-        list(pool.map(one, range(len(dag.leaves))))
-    os.close(descriptor)
-    store.finish(dag.root)
 
 
 def kubo_store(repo: str, secret: str, notes: Path) -> KuboStore:
@@ -69,9 +43,9 @@ def kubo_store(repo: str, secret: str, notes: Path) -> KuboStore:
 
 def add(body: str, repo: str, _program: str, secret: str) -> str:
     """Put a body into kubo."""
-    dag = dag_of(Path(body))
+    dag = dag_of_file(Path(body))
     store = kubo_store(repo, secret, Path(body).with_name("notes"))
-    put(store, dag, Path(body))
+    put_file(store, dag, Path(body))
     store.close()
     return str(dag.root)
 
@@ -111,12 +85,13 @@ def limit(url: str, root: str, sealed: str, _out: str) -> str:
     gateway = Gateway(url, "node")
 
     def work() -> None:
+        buffer = bytearray(BUFFER_BYTES)
         while True:
             with lock:
                 leaf = next(todo, None)
             if leaf is None:
                 return
-            gateway.get_block(leaf.to_bytes())
+            gateway.take_block(leaf.to_bytes(), buffer)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
@@ -132,14 +107,42 @@ def serve(folder: str, body: str) -> str:
     guard = Guard(31337, NonceStore(None), time.time)
     identity = StorageIdentity(b"n" * 32, 1, AccountKey(b"k" * 32), 31337, writer, writer)
     store = EmbeddedStore(Path(folder) / "store", reserve_bytes=0)
-    put(store, dag_of(Path(body)), Path(body))
+    put_file(store, dag_of_file(Path(body)), Path(body))
     app = build(store, identity, guard, allow=only(frozenset({writer})))
     serve_app(app, guard, port_file=Path(folder) / "port")
     return ""
 
 
 def publish(source: str, sealed: str, repo: str, _program: str, secret: str) -> str:
-    """Seal a file and put its body into kubo, then delete both again."""
+    """Seal a file; its body goes into kubo as it is sealed. Then delete the sealed file again."""
+    files, out = walk(Path(source)), Path(sealed)
+    sealer = Sealer(
+        file_key=bytes(32),
+        container_id=os.urandom(16),
+        lister=bytes(20),
+        index=files.index,
+        randbytes=os.urandom,
+        workers=WORKERS,
+    )
+    growing = Growing(sealer.body_length_bytes)
+    store = kubo_store(repo, secret, out.with_name(out.name + ".notes"))
+    with open(out, "wb", buffering=0) as file, ThreadPoolExecutor(1) as sealing:
+        file.write(sealer.header)
+
+        def write_at(offset: int, segment: memoryview) -> None:
+            write_all_at(file.fileno(), segment, len(sealer.header) + offset)
+            growing.written(offset, len(segment))
+
+        summary = sealing.submit(sealer.write, files.read_at, write_at)
+        summary.add_done_callback(lambda done: growing.fail() if done.exception() else None)
+        store.add_growing(growing, out, len(sealer.header), lambda: summary.result().body)
+    store.close()
+    out.unlink()
+    return str(summary.result().body.root)
+
+
+def publish_sealed(source: str, sealed: str, repo: str, _program: str, secret: str) -> str:
+    """The other design: seal the whole file, then put it into kubo."""
     out = Path(sealed)
     summary = seal_to_disk(
         walk(Path(source)),
@@ -151,7 +154,7 @@ def publish(source: str, sealed: str, repo: str, _program: str, secret: str) -> 
         workers=WORKERS,
     )
     store = kubo_store(repo, secret, out.with_name(out.name + ".notes"))
-    put(store, summary.body, out, at=len(summary.header))
+    put_file(store, summary.body, out, at=len(summary.header))
     store.close()
     out.unlink()
     return str(summary.body.root)
@@ -162,6 +165,7 @@ ACTS: dict[str, Callable[..., str]] = {
     "deliver": deliver,
     "limit": limit,
     "publish": publish,
+    "publish_sealed": publish_sealed,
     "serve": serve,
 }
 

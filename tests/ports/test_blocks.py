@@ -11,7 +11,7 @@ import pytest
 from asset_bridge.errors import BridgeError
 from asset_bridge.ipfs.embedded import EmbeddedStore
 from asset_bridge.ipfs.memory import InMemoryStore
-from asset_bridge.ipfs.store import BlockStore, put_document
+from asset_bridge.ipfs.store import BlockStore, put_document, put_file
 from asset_bridge.ipld.cid import EMPTY_FILE, Cid, raw_cid
 from asset_bridge.ipld.unixfs import LEAF_BYTES, FileDag, file_dag
 from tests.support.depth import depth
@@ -68,6 +68,38 @@ def test_a_body_comes_back_block_by_block(store: BlockStore, length: int) -> Non
     assert (state.complete, state.missing_count, state.done_bytes) == (True, 0, length)
     [info] = store.inventory()
     assert (info.root, info.length_bytes, info.complete) == (dag.root, length, True)
+
+
+@pytest.mark.parametrize("length", [0, 1, LEAF_BYTES, 2 * LEAF_BYTES + 5])
+def test_a_body_that_lies_in_a_file_is_imported_whole(store: BlockStore, tmp_path: Path, length: int) -> None:
+    data = content(length, 71)
+    dag, blocks = blocks_of(data)
+    (tmp_path / "sealed").write_bytes(b"header" + data + b"more")
+    put_file(store, dag, tmp_path / "sealed", at=6)
+    put_file(store, dag, tmp_path / "sealed", at=6)
+    assert store.state(dag.root).complete
+    for cid, block in blocks.items():
+        assert store.get_block(cid) == block
+    assert [(info.root, info.length_bytes) for info in store.inventory()] == [(dag.root, length)]
+    assert store.remove(dag.root)
+
+
+def test_a_file_that_holds_something_else_is_refused_and_the_right_one_goes_on(
+    store: BlockStore, tmp_path: Path
+) -> None:
+    data = content(2 * LEAF_BYTES + 5, 72)
+    dag, _blocks = blocks_of(data)
+    path = tmp_path / "body"
+    for wrong in (data[:-1] + bytes([data[-1] ^ 1]), bytes([data[0] ^ 1]) + data[1:], data[:-1]):
+        path.write_bytes(wrong)
+        assert code_of(lambda: put_file(store, dag, path)) in ("ipld.block", "ipfs.other-content", "ipfs.kubo-reply")
+        assert code_of(lambda: store.get_block(dag.leaves[1])) == "ipfs.block-missing"
+        assert [(info.root, info.complete) for info in store.inventory()] == [(dag.root, False)]
+        if wrong != data[:-1]:
+            assert store.remove(dag.root)  # its good blocks would be kept
+    path.write_bytes(data)
+    put_file(store, dag, path)
+    assert store.get_block(dag.leaves[2]) == data[2 * LEAF_BYTES :]
 
 
 def test_the_empty_file_needs_no_block(store: BlockStore) -> None:

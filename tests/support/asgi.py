@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,13 +12,13 @@ import httpx
 
 
 class AsgiTransport(httpx.BaseTransport):
-    """Sends each request to `app` on one event loop of its own thread. `start()` runs the app's life (optional)."""
+    """Sends each request to `app` on one event loop of its own thread, which ends with the transport."""
 
     def __init__(self, app: Any, *, max_bytes: int = 1 << 28) -> None:
         self._app = app
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
+        threading.Thread(target=_run_and_close, args=(self._loop,), daemon=True).start()
+        self._end = weakref.finalize(self, self._loop.call_soon_threadsafe, self._loop.stop)
         self._max_bytes = max_bytes
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -71,8 +72,12 @@ class AsgiTransport(httpx.BaseTransport):
         return status, headers, parts
 
     def close(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5)
+        self._end()
+
+
+def _run_and_close(loop: asyncio.AbstractEventLoop) -> None:
+    loop.run_forever()
+    loop.close()
 
 
 class _Parts(httpx.SyncByteStream):

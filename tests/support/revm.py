@@ -90,6 +90,7 @@ class Engine:
         config = pyrevm.CfgEnv(chain_id=self.patch.chain_id)
         self.revm = pyrevm.EVM(pyrevm.Env(cfg=config), spec_id=FORK, gas_limit=CALL_GAS)
         self._block = (0, 0)
+        self._snapshots: list[Any] = []
 
     def get_gas_limit(self) -> int:
         """Of a call."""
@@ -124,11 +125,15 @@ class Engine:
 
     def snapshot(self) -> Any:
         """The state, to go back to once."""
-        return self.revm.snapshot()
+        self._snapshots.append(self.revm.snapshot())
+        return self._snapshots[-1]
 
     def revert(self, snapshot: Any) -> None:
-        """Go back."""
-        self.revm.revert(snapshot)
+        """Go back, and forget every later snapshot: each that revm keeps counts as a call under way, and 1,024 of those are too deep."""
+        assert snapshot in self._snapshots
+        while (newest := self._snapshots.pop()) is not snapshot:
+            self.revm.revert(newest)
+        self.revm.revert(newest)
 
     def generate_create_address(self, sender: Address) -> Address:
         """Where the next contract of `sender` will be."""

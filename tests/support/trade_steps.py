@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from asset_bridge.chain.records import Ack, Asset, At, DeliveryReceipt, FetchSignature, Order
+from asset_bridge.ipfs.multi import MultiSource
 from asset_bridge.trade.approve import approve
 from asset_bridge.trade.desk import Desk
 from asset_bridge.trade.documents.template import EXAMPLE_APPLICATION
@@ -53,8 +54,8 @@ class Trade:
         self.scene.chain.mine(3)
         return paid
 
-    def fetch(self, desk: Desk | None = None) -> Fetched:
-        return fetch(desk or self.consumer, self.order_id, self.out, self.bodies)
+    def fetch(self, desk: Desk | None = None, *, body_from: MultiSource | None = None) -> Fetched:
+        return fetch(desk or self.consumer, self.order_id, self.out, self.bodies, body_from=body_from)
 
     def assert_same(self) -> None:
         """Every opened file equals its original."""

@@ -204,8 +204,8 @@ def fetch(given: dict[str, Any]) -> None:
     from asset_bridge.ipld.cid import Cid
 
     class Noted(Gateway):
-        def get_block(self, cid: bytes, **more: Any) -> bytes:
-            block = super().get_block(cid, **more)
+        def take_block(self, cid: bytes, *more: Any) -> memoryview:
+            block = super().take_block(cid, *more)
             note(given["log"], str(Cid.from_bytes(cid)))
             return block
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
+from asset_bridge.vault import envelope
 from asset_bridge.vault.backup import restore
 from asset_bridge.vault.contents import PURPOSE, Contents
 from asset_bridge.vault.envelope import open_envelope
@@ -16,6 +21,14 @@ from asset_bridge.vault.tweaks import open_tweak
 from tools.vectors import home as script
 
 FOLDER = Path("spec/vectors/home")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_scrypt_for_one_salt() -> Iterator[None]:
+    """Each passphrase, salt and cost is derived once, at the product's full cost."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(envelope, "_derive", functools.cache(envelope._derive))
+        yield
 
 
 def golden(name: str) -> dict[str, str]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import click
 
@@ -47,9 +49,34 @@ def look(app: App) -> Iterator[Finding]:
         yield _failed("home", error, app.command("init --network FILE"))
     if home is None:
         return
+    yield from _kubos(app.home / "nodes")
     place = home.info.second_place
     yield Finding("second place", place.is_dir(), str(place), "mount it again: retiring and approving need it")
     yield from _network(home.network, home.info.address)
+
+
+def _kubos(folder: Path) -> Iterator[Finding]:
+    """The settings of kubos that storage nodes of this home use and that are not ours to configure."""
+    from asset_bridge.ipfs.kubo.settings import wrong_settings
+    from asset_bridge.nodes.launch.storage import external_kubo
+    from asset_bridge.nodes.node_file import FILE_NAME, NodeFile
+
+    for path in sorted(folder.glob(f"*/{FILE_NAME}")):
+        try:
+            file = NodeFile.load(path.parent)
+        except BridgeError as error:
+            yield _failed(f"node {path.parent.name}", error)
+            continue
+        if not file.kubo_api:
+            continue
+        try:
+            with contextlib.closing(external_kubo(file)) as rpc:
+                wrong, version = wrong_settings(rpc.settings()), rpc.version()
+        except BridgeError as error:
+            yield _failed(f"kubo {file.kubo_api}", error)
+            continue
+        fix = "set it in kubo's config and start kubo again; docs/howto/storage-kubo.md says why"
+        yield Finding(f"kubo {file.kubo_api}", not wrong, "; ".join(wrong) or f"{version}, settings as needed", fix)
 
 
 def _network(network: Network, address: str) -> Iterator[Finding]:

@@ -20,6 +20,8 @@ from asset_bridge.chain.records import Offer, OrderState, Sent
 from asset_bridge.client.results import Checked, Fetched, Paid, Requested
 from asset_bridge.client.session import Session
 from asset_bridge.errors import InputError, UnavailableError
+from asset_bridge.ipfs.gateway import Gateway
+from asset_bridge.ipfs.multi import MultiSource
 from asset_bridge.sealing.member_file import MemberFile
 from asset_bridge.trade import accept as accept_story
 from asset_bridge.trade import answer
@@ -89,13 +91,18 @@ class Consumer(Session):
         )
         return Paid(order_id, _checked(done.checked), done.sent, done.allowed)
 
-    def fetch(self, order_id: bytes, output: Path | str, *, record: bool = False) -> Fetched:
+    def fetch(
+        self, order_id: bytes, output: Path | str, *, record: bool = False, gateways: Sequence[str] = ()
+    ) -> Fetched:
         """Download, have re-encrypted, open into the new folder `output`.
 
         Args:
             record: also put the receipts on chain, for the recorder's fee; light nodes do it otherwise, and `accept` at the latest.
+            gateways: URLs of IPFS gateways; the ciphertext then comes from them alone, every block checked as always.
         """
-        done = fetch_story.fetch(self.desk, order_id, Path(output), self.home.bodies_folder)
+        sources = [Gateway(url, f"gateway {url}") for url in gateways]
+        body_from = MultiSource(sources, name="gateways") if sources else None
+        done = fetch_story.fetch(self.desk, order_id, Path(output), self.home.bodies_folder, body_from=body_from)
         unrecorded = record and self.chain.order(order_id).state is OrderState.PAID
         return _fetched(order_id, done.opened, done, self.record_delivery(order_id) if unrecorded else None)
 

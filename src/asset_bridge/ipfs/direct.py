@@ -24,13 +24,13 @@ import httpx
 class Reply:
     """An answer's head, and its bytes as they come. `length_bytes` is what its head announced, None where it did not.
 
-    `read(n)` returns what is there, about n bytes at most, none at the end; `wait()` returns once `read` need not wait.
+    `into(view)` puts what is there into `view` and returns how many bytes, none at the end; `wait()` returns once `into` need not wait.
     """
 
     status: int
     encoding: str
     length_bytes: int | None
-    read: Callable[[int], bytes]
+    into: Callable[[memoryview], int]
     wait: Callable[[], object]
 
 
@@ -65,15 +65,25 @@ class DirectHttp:
                 if connection.sock is not None:
                     connection.sock.settimeout(left)
 
-            def read(most: int) -> bytes:
+            def into(view: memoryview) -> int:
                 in_time()
-                return response.read1(most)
+                if response.length is None or response.isclosed():  # chunked, or up to the connection's end
+                    part = response.read1(len(view))
+                    view[: len(part)] = part
+                    return len(part)
+                count: int = response.fp.readinto1(view[: response.length])  # one receive, to where it belongs
+                response.length -= count
+                if not count:
+                    response.close()
+                elif not response.length:
+                    response.read(0)  # the connection may be used again
+                return count
 
             def wait() -> None:
                 in_time()
                 response.peek(1)
 
-            yield Reply(response.status, encoding, length, read, wait)
+            yield Reply(response.status, encoding, length, into, wait)
             if not response.isclosed():
                 self._drop(connection)
         except BaseException:
@@ -147,8 +157,16 @@ class HttpxReply:
             length = response.headers.get("content-length", "")
             encoding = response.headers.get("content-encoding", "identity")
             announced = int(length) if length.isdigit() else None
-            parts = response.iter_raw()
-            yield Reply(response.status_code, encoding, announced, lambda _most: next(parts, b""), lambda: None)
+            parts, rest = response.iter_raw(), b""
+
+            def into(view: memoryview) -> int:
+                nonlocal rest
+                rest = rest or next(parts, b"")
+                count = min(len(rest), len(view))
+                view[:count], rest = rest[:count], rest[count:]
+                return count
+
+            yield Reply(response.status_code, encoding, announced, into, lambda: None)
 
     def close(self) -> None:
         """Close the client."""

@@ -10,29 +10,27 @@ Does not promise: that an unfinished import survives power loss whole (its lost 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import shutil
-import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 from asset_bridge.errors import BridgeError, InputError, TamperedError, UnavailableError
+from asset_bridge.ipfs.bodies import RESERVE_BYTES, BodyStore, lock_folder
 from asset_bridge.ipfs.catalogue import Catalogue
+from asset_bridge.ipfs.checked import CheckedLeaves, stamp_of
 from asset_bridge.ipfs.dags import Archive, DagStore
 from asset_bridge.ipfs.files import data_extents, disk_errors, fsync_path, write_at, write_durable
-from asset_bridge.ipfs.memory import block_damaged, block_missing, disk_full, incomplete, no_import
+from asset_bridge.ipfs.memory import block_damaged, block_missing, incomplete, no_import
 from asset_bridge.ipfs.plan import Plan, foreign
-from asset_bridge.ipfs.store import BodyInfo, ImportState, check_length
 from asset_bridge.ipld.cid import DAG_PB, RAW, Cid, verify_block
 from asset_bridge.ipld.content_id import ContentId
 from asset_bridge.ipld.unixfs import LEAF_BYTES, FileDag, FileDagBuilder, leaf_count
 
-RESERVE_BYTES = 64 * 1024 * 1024
 
-
-class EmbeddedStore:
+class EmbeddedStore(BodyStore):
     """Bodies under `folder`, which must not be open elsewhere.
 
     Args:
@@ -45,22 +43,15 @@ class EmbeddedStore:
     def __init__(
         self, folder: Path, *, reserve_bytes: int = RESERVE_BYTES, disk_free_bytes: Callable[[], int] | None = None
     ) -> None:
-        self._folder, self._reserve_bytes = folder, reserve_bytes
+        super().__init__(reserve_bytes)
+        self._folder = folder
         self._disk_free_bytes = disk_free_bytes or (lambda: shutil.disk_usage(folder).free)
         self._bodies, self._incoming, self._trash = folder / "bodies", folder / "incoming", folder / "trash"
-        self._lock = threading.RLock()
-        self._plans: dict[Cid, Plan] = {}
+        self._checked = CheckedLeaves()
         with disk_errors():
             for path in (folder, self._bodies, self._incoming, self._trash):
                 path.mkdir(parents=True, exist_ok=True)
-            self._lock_file = open(folder / "lock", "ab")  # noqa: SIM115 - held for the store's life
-            try:
-                fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                self._lock_file.close()
-                raise UnavailableError(
-                    "ipfs.store-locked", "Another process has this store open.", hint="Stop it first.", actor="operator"
-                ) from error
+            self._lock_file = lock_folder(folder)
             for path in self._trash.iterdir():
                 shutil.rmtree(path, ignore_errors=True)
             self._catalogue = Catalogue(folder / "blocks.sqlite")
@@ -68,28 +59,6 @@ class EmbeddedStore:
             self._dags = DagStore(folder)
 
     # --- import -------------------------------------------------------------------------------------------------------------
-
-    def begin(self, root: Cid, length_bytes: int) -> ImportState:
-        """See BlockStore."""
-        check_length(root, length_bytes)
-        with self._lock:
-            try:
-                state = self.state(root)
-            except InputError:
-                self._check_room(length_bytes)
-                self._create_import(root, length_bytes)
-                return self.state(root)
-            if state.length_bytes != length_bytes:
-                raise InputError("ipfs.length", f"The body {root} was begun with another length.")
-            return state
-
-    def state(self, root: Cid) -> ImportState:
-        """See BlockStore."""
-        with self._lock:
-            length_bytes = self._catalogue.length_of(root)
-            if length_bytes is not None:
-                return ImportState(root, length_bytes, True, (), 0, length_bytes)
-            return self._plan(root).state()
 
     def put_block(self, root: Cid, cid: Cid, block: bytes) -> None:
         """See BlockStore."""
@@ -123,6 +92,8 @@ class EmbeddedStore:
             self._catalogue.add(plan.dag)
             del self._plans[root]
             _drop_import_files(self._bodies / str(root))
+            with open(self._bodies / str(root) / "body", "rb") as body:  # each leaf was hashed when it came
+                self._checked.note(root, stamp_of(body.fileno()), *range(len(plan.dag.leaves)))
 
     # --- reading ------------------------------------------------------------------------------------------------------------
 
@@ -179,12 +150,28 @@ class EmbeddedStore:
             for root, number, size in self._catalogue.leaves(cid) if cid.codec == RAW else ():
                 found = True
                 try:
-                    block = self._read_leaf(root, number, size)
+                    with open(self._bodies / str(root) / "body", "rb", buffering=0) as body:
+                        stamp = stamp_of(body.fileno())
+                        block = os.pread(body.fileno(), size, number * LEAF_BYTES)
                     verify_block(cid, block)
                 except (TamperedError, FileNotFoundError):
                     continue
+                self._checked.note(root, stamp, number)
                 return block
         raise block_damaged(cid) if found else block_missing(cid)
+
+    def checked_file(self, cid: Cid) -> tuple[BinaryIO, int, int] | None:
+        """(open file, offset, size) of a leaf that this store hashed since the file last changed; None: `get_block` must read it."""
+        with disk_errors():
+            for root, number, size in self._catalogue.leaves(cid):
+                try:
+                    body = open(self._bodies / str(root) / "body", "rb", buffering=0)  # noqa: SIM115 - handed out open
+                except FileNotFoundError:
+                    continue
+                if self._checked.knows(root, stamp_of(body.fileno()), number):
+                    return body, number * LEAF_BYTES, size
+                body.close()
+        return None
 
     def block_size(self, cid: Cid) -> int | None:
         """See BlockStore."""
@@ -210,18 +197,12 @@ class EmbeddedStore:
         with disk_errors():
             return self._dags.remove(name)
 
-    def inventory(self) -> tuple[BodyInfo, ...]:
-        """See BlockStore."""
-        with self._lock:
-            found = [BodyInfo(root, length, True) for root, length in self._catalogue.bodies()]
-            found += [BodyInfo(plan.root, plan.length_bytes, False) for plan in self._open_plans()]
-            return tuple(sorted(found, key=lambda info: info.root))
-
     def remove(self, root: Cid) -> bool:
         """See BlockStore."""
         with self._lock, disk_errors():
             self._plans.pop(root, None)
             self._catalogue.remove(root)
+            self._checked.forget(root)
             removed = False
             for parent in (self._bodies, self._incoming):
                 if (parent / str(root)).exists():
@@ -243,13 +224,6 @@ class EmbeddedStore:
         self._lock_file.close()
 
     # --- inside -------------------------------------------------------------------------------------------------------------
-
-    def _check_room(self, need_bytes: int) -> None:
-        with self._lock:
-            open_bytes = sum(plan.length_bytes - plan.done_bytes for plan in self._open_plans())
-            free = self.free_bytes() - open_bytes
-        if need_bytes > free:
-            raise disk_full(need_bytes, free)
 
     def _create_import(self, root: Cid, length_bytes: int) -> None:
         folder = self._incoming / str(root)

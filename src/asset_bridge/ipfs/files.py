@@ -34,7 +34,7 @@ def write_durable(path: Path, data: bytes) -> None:
     fsync_path(path.parent)
 
 
-def write_at(descriptor: int, data: bytes, offset: int) -> None:
+def write_at(descriptor: int, data: bytes | memoryview, offset: int) -> None:
     """pwrite all of `data`."""
     view = memoryview(data)
     while view:

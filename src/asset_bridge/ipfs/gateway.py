@@ -21,6 +21,7 @@ from asset_bridge.ipld.cid import Cid
 MAX_BLOCK_BYTES = 2 * 1024 * 1024  # the most that IPFS implementations exchange
 RAW_MEDIA_TYPE = "application/vnd.ipld.raw"
 _HEADERS = {"accept": RAW_MEDIA_TYPE, "accept-encoding": "identity", "user-agent": "asset-bridge"}
+BUFFER_BYTES = MAX_BLOCK_BYTES + 1
 RECEIVE_BYTES = 256 * 1024
 _LAST_BYTES = 8 * 1024
 
@@ -78,8 +79,12 @@ class Gateway:
             else HttpxReply(self.base_url, transport, timeout_seconds)
         )
 
-    def get_block(self, cid: bytes, *, turn: Turn | None = None) -> bytes:
-        """See BlockSource. Codes: ipfs.block-missing, ipfs.gateway-down, ipfs.gateway-reply, ipfs.gateway-block.
+    def get_block(self, cid: bytes) -> bytes:
+        """See BlockSource. Codes: ipfs.block-missing, ipfs.gateway-down, ipfs.gateway-reply, ipfs.gateway-block."""
+        return bytes(self.take_block(cid, bytearray(BUFFER_BYTES)))
+
+    def take_block(self, cid: bytes, buffer: bytearray, turn: Turn | None = None) -> memoryview:
+        """The same, into a buffer of BUFFER_BYTES that its owner uses again: the part of it that holds the block.
 
         Args:
             turn: begun before the last bytes are taken, so that its owner is the only one with a whole block in hand; never held
@@ -96,7 +101,7 @@ class Gateway:
                     raise self._wrong(name)
                 if reply.status != 200 or reply.encoding != "identity":
                     raise self._unusable(f"its status is {reply.status}")
-                return self._read(name, reply, turn)
+                return self._read(name, reply, memoryview(buffer), turn)
         except (httpx.HTTPError, httpx.InvalidURL, http.client.HTTPException, OSError) as error:
             if isinstance(error, TimeoutError):
                 raise self._unusable("it is too slow") from error
@@ -108,35 +113,35 @@ class Gateway:
         """Close the connections."""
         self._http.close()
 
-    def _read(self, name: Cid, reply: Reply, turn: Turn | None) -> bytes:
+    def _read(self, name: Cid, reply: Reply, view: memoryview, turn: Turn | None) -> memoryview:
         """The block, hashed while it comes: no byte is looked at twice."""
         if reply.length_bytes is not None and reply.length_bytes > MAX_BLOCK_BYTES:
             raise self._unusable("it sends more than a block can have")
         deadline = time.monotonic() + self._timeout_seconds
         length = reply.length_bytes or 0
-        parts, size, digest = list[bytes](), 0, hashlib.sha256()
+        size, digest = 0, hashlib.sha256()
         while True:
             last = turn is not None and 0 < length - size <= _LAST_BYTES
             if last and turn is not None:
                 reply.wait()
                 turn.begin()
-            part = reply.read(max(1, length - size - _LAST_BYTES) if turn and not last and length else RECEIVE_BYTES)
-            size += len(part)
+            most = max(1, length - size - _LAST_BYTES) if turn and not last and length else RECEIVE_BYTES
+            count = reply.into(view[size : size + most])
+            size += count
             if last and turn is not None and size < length:
                 turn.end()  # whoever lets us wait must not let others wait
-            if not part:
+            if not count:
                 break
             if size > MAX_BLOCK_BYTES:
                 raise self._unusable("it sends more than a block can have")
             if time.monotonic() > deadline:
                 raise self._unusable("it is too slow")
-            digest.update(part)
-            parts.append(part)
+            digest.update(view[size - count : size])
         if size < length:
             raise self._unusable("it was cut off")
         if digest.digest() != name.digest:
             raise self._wrong(name)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        return view[:size]
 
     def _unusable(self, why: str) -> UnavailableError:
         return UnavailableError(

@@ -119,6 +119,16 @@ def no_import(root: Cid) -> InputError:
     return InputError("ipfs.no-import", f"The body {root} was not begun here.", hint="Begin the upload first.")
 
 
+def other_content(root: Cid) -> TamperedError:
+    """A file does not hold the body that it should."""
+    return TamperedError(
+        "ipfs.other-content",
+        f"The file's content is not the body {root}.",
+        hint="It changed or was damaged since it was sealed; take another copy.",
+        actor="you",
+    )
+
+
 def incomplete(state: ImportState) -> RefusedError:
     """`finish` came too early."""
     return RefusedError(

@@ -20,7 +20,7 @@ from pathlib import Path
 from asset_bridge.errors import BridgeError, InputError, StoppedError, TamperedError, UnavailableError
 from asset_bridge.ipfs.embedded import mark_verified
 from asset_bridge.ipfs.files import disk_errors, fsync_path, write_at
-from asset_bridge.ipfs.gateway import BlockSource, Gateway
+from asset_bridge.ipfs.gateway import BUFFER_BYTES, BlockSource, Gateway
 from asset_bridge.ipfs.memory import disk_full
 from asset_bridge.ipfs.plan import Plan
 from asset_bridge.ipfs.store import check_length
@@ -250,10 +250,16 @@ class _Transfer:
             raise owner._none_left(state.missing_count, self._errors, state.missing)
 
     def _work(self, source: int) -> None:
+        buffer = bytearray(BUFFER_BYTES)
         while (number := self._take(source)) is not None:
             turn = _Turn(self._whole)
             try:
-                block = _verified(self._owner._sources[source], self._dag.leaves[number], turn)
+                replica = self._owner._sources[source]
+                block: bytes | memoryview
+                if isinstance(replica, Gateway):
+                    block = replica.take_block(self._dag.leaves[number].to_bytes(), buffer, turn)
+                else:
+                    block = _verified(replica, self._dag.leaves[number])
                 _check_size(self._dag, number, block)
                 turn.begin()
                 write_at(self._descriptor, block, number * LEAF_BYTES)
@@ -360,16 +366,15 @@ class _Turn:
             self._whole.release()
 
 
-def _verified(source: BlockSource, cid: Cid, turn: _Turn | None = None) -> bytes:
+def _verified(source: BlockSource, cid: Cid) -> bytes:
     """A block of a replica, hashed once: a Gateway has done it, of anything else only its word is known."""
-    if isinstance(source, Gateway):
-        return source.get_block(cid.to_bytes(), turn=turn)
     block = source.get_block(cid.to_bytes())
-    verify_block(cid, block)
+    if not isinstance(source, Gateway):
+        verify_block(cid, block)
     return block
 
 
-def _check_size(dag: FileDag, number: int, block: bytes) -> None:
+def _check_size(dag: FileDag, number: int, block: bytes | memoryview) -> None:
     if len(block) != dag.leaf_size(number):
         raise TamperedError("ipfs.leaf-size", "A block of the file has another size than its place.", actor="provider")
 

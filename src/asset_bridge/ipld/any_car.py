@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from asset_bridge.errors import InputError, TamperedError
-from asset_bridge.ipld.car import MAX_BLOCK_BYTES
+from asset_bridge.ipld.car import MAX_BLOCK_BYTES, exactly, malformed
 from asset_bridge.ipld.content_id import ContentId
 from asset_bridge.ipld.dagcbor import decode_dag_cbor
 from asset_bridge.ipld.dagpb import encode_varint
 
 MAX_HEADER_BYTES = 1 << 20
 MAX_CID_BYTES = 256
+_ACTOR = "provider"
 _V2_PRAGMA = bytes.fromhex("0aa16776657273696f6e02")
 
 
@@ -47,13 +48,13 @@ def read_archive(read: Callable[[int], bytes]) -> tuple[tuple[ContentId, ...], I
     """
     length = _length(read)
     if length is None or length > MAX_HEADER_BYTES:
-        raise _malformed("it has no header")
-    header = _exactly(read, length)
+        raise malformed("it has no header", _ACTOR)
+    header = exactly(read, length, _ACTOR)
     if encode_varint(length) + header == _V2_PRAGMA:
-        fixed = _exactly(read, 40)
+        fixed = exactly(read, 40, _ACTOR)
         offset, size = int.from_bytes(fixed[16:24], "little"), int.from_bytes(fixed[24:32], "little")
         if offset < 51:
-            raise _malformed("its second header names an impossible place")
+            raise malformed("its second header names an impossible place", _ACTOR)
         _skip(read, offset - 51)
         return read_archive(_limited(read, size))
     return roots_of(header), _blocks(read)
@@ -66,9 +67,9 @@ def roots_of(header: bytes) -> tuple[ContentId, ...]:
     except TamperedError:
         value = None
     if not isinstance(value, dict) or value.get("version") != 1 or not isinstance(value.get("roots"), list):
-        raise _malformed("its header is not that of a CARv1")
+        raise malformed("its header is not that of a CARv1", _ACTOR)
     if not all(isinstance(root, ContentId) for root in value["roots"]):
-        raise _malformed("a root is no content id")
+        raise malformed("a root is no content id", _ACTOR)
     return tuple(value["roots"])
 
 
@@ -77,15 +78,15 @@ def section_name(start: bytes) -> tuple[ContentId, int]:
     try:
         cid, rest = ContentId.read(start)
     except InputError as error:
-        raise _malformed(error.message) from None
+        raise malformed(error.message, _ACTOR) from None
     return cid, len(start) - len(rest)
 
 
 def _blocks(read: Callable[[int], bytes]) -> Iterator[tuple[ContentId, bytes]]:
     while length := _length(read):  # zero is padding, and ends it
         if length > MAX_BLOCK_BYTES + MAX_CID_BYTES:
-            raise _malformed(f"a block is larger than {MAX_BLOCK_BYTES} bytes")
-        raw = _exactly(read, length)
+            raise malformed(f"a block is larger than {MAX_BLOCK_BYTES} bytes", _ACTOR)
+        raw = exactly(read, length, _ACTOR)
         cid, name_bytes = section_name(raw)
         block = raw[name_bytes:]
         cid.verify(block)
@@ -103,25 +104,14 @@ def _length(read: Callable[[int], bytes]) -> int | None:
         value |= (byte[0] & 0x7F) << shift
         if byte[0] < 0x80:
             return value
-    raise _malformed("a section's length has no end")
-
-
-def _exactly(read: Callable[[int], bytes], length: int) -> bytes:
-    parts = []
-    while length:
-        part = read(length)
-        if not part:
-            raise _malformed("it ends in the middle of a section")
-        parts.append(part)
-        length -= len(part)
-    return b"".join(parts)
+    raise malformed("a section's length has no end", _ACTOR)
 
 
 def _skip(read: Callable[[int], bytes], length: int) -> None:
     while length:
         part = read(min(length, 1 << 16))
         if not part:
-            raise _malformed("it ends before its blocks")
+            raise malformed("it ends before its blocks", _ACTOR)
         length -= len(part)
 
 
@@ -135,7 +125,3 @@ def _limited(read: Callable[[int], bytes], size: int) -> Callable[[int], bytes]:
         return part
 
     return inner
-
-
-def _malformed(why: str) -> TamperedError:
-    return TamperedError("ipld.car", f"the block archive is malformed: {why}", actor="provider")

@@ -15,6 +15,7 @@ from asset_bridge.ipld.cid import CID_BYTES, Cid, verify_block
 from asset_bridge.ipld.dagpb import encode_varint
 
 MAX_BLOCK_BYTES = 2 * 1024 * 1024  # what kubo and the gateways accept for one block
+_ACTOR = "light node"
 _HEADER_START = b"\xa2\x65roots\x81\xd8\x2a\x58\x25\x00"
 _HEADER_END = b"\x67version\x01"
 _HEADER_BYTES = len(_HEADER_START) + CID_BYTES + len(_HEADER_END)
@@ -46,19 +47,19 @@ def read_car(read: Callable[[int], bytes]) -> tuple[Cid, Iterator[tuple[Cid, byt
     """
     length = _read_length(read)
     if length != _HEADER_BYTES:
-        raise _malformed("its header is not a CARv1 header with one root")
-    header = _exactly(read, length)
+        raise malformed("its header is not a CARv1 header with one root", _ACTOR)
+    header = exactly(read, length, _ACTOR)
     root = _cid(header[len(_HEADER_START) : len(_HEADER_START) + CID_BYTES])
     if encode_varint(length) + header != car_header(root):
-        raise _malformed("its header is not a CARv1 header with one root")
+        raise malformed("its header is not a CARv1 header with one root", _ACTOR)
     return root, _blocks(read)
 
 
 def _blocks(read: Callable[[int], bytes]) -> Iterator[tuple[Cid, bytes]]:
     while (length := _read_length(read)) is not None:
         if not CID_BYTES <= length <= CID_BYTES + MAX_BLOCK_BYTES:
-            raise _malformed("a section's length is out of bounds")
-        section = _exactly(read, length)
+            raise malformed("a section's length is out of bounds", _ACTOR)
+        section = exactly(read, length, _ACTOR)
         cid, block = _cid(section[:CID_BYTES]), section[CID_BYTES:]
         verify_block(cid, block)
         yield cid, block
@@ -73,30 +74,32 @@ def _read_length(read: Callable[[int], bytes]) -> int | None:
             return None
         encoded += byte
         if not byte or len(encoded) > 4:
-            raise _malformed("a section's length has no end")
+            raise malformed("a section's length has no end", _ACTOR)
     value = sum((byte & 0x7F) << 7 * place for place, byte in enumerate(encoded))
     if encode_varint(value) != encoded:
-        raise _malformed("a section's length is not in shortest form")
+        raise malformed("a section's length is not in shortest form", _ACTOR)
     return value
 
 
-def _exactly(read: Callable[[int], bytes], length: int) -> bytes:
+def exactly(read: Callable[[int], bytes], length: int, actor: str) -> bytes:
+    """`length` bytes of a stream. Raises TamperedError(ipld.car), which names `actor`: the stream ends before them."""
     parts = []
     while length:
         part = read(length)
         if not part:
-            raise _malformed("it ends in the middle of a section")
+            raise malformed("it ends in the middle of a section", actor)
         parts.append(part)
         length -= len(part)
     return b"".join(parts)
+
+
+def malformed(why: str, actor: str) -> TamperedError:
+    """An archive that cannot be read, and who made it."""
+    return TamperedError("ipld.car", f"the block archive is malformed: {why}", actor=actor)
 
 
 def _cid(encoded: bytes) -> Cid:
     try:
         return Cid.from_bytes(encoded)
     except InputError as error:
-        raise _malformed(error.message) from None
-
-
-def _malformed(why: str) -> TamperedError:
-    return TamperedError("ipld.car", f"the block archive is malformed: {why}", actor="light node")
+        raise malformed(error.message, _ACTOR) from None

@@ -24,6 +24,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from asset_bridge.errors import InputError, UnavailableError
+from asset_bridge.transport.sendfile import FileProtocol
 from asset_bridge.transport.server import Guard
 from asset_bridge.transport.tls import check_bind, is_loopback
 
@@ -138,7 +139,7 @@ def serve(
         timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,
         h11_max_incomplete_event_size=32_768,
-        http="h11",
+        http=FileProtocol,
         ws="none",
         ssl_certfile=tls.certificate if tls else None,
         ssl_keyfile=tls.key if tls else None,

@@ -125,8 +125,9 @@ def open_package(
     """
     if threshold < 1:
         raise InputError("reencryption.threshold", "the threshold must be at least 1")
-    by_id = {cfrag.kfrag_id: cfrag for cfrag in cfrags}
-    for cfrag in by_id.values():
+    by_id: dict[bytes, VerifiedCapsuleFrag] = {}
+    for cfrag in cfrags:
+        by_id.setdefault(cfrag.kfrag_id, cfrag)
         if (cfrag.capsule_bytes, cfrag.pk_a, cfrag.pk_b, cfrag.frag.x_a) != (
             capsule.to_bytes(),
             pk_a,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from asset_bridge.chain.records import Asset
 from asset_bridge.errors import BridgeError, TamperedError
-from asset_bridge.ipfs.multi import FetchReport
+from asset_bridge.ipfs.multi import FetchReport, MultiSource
 from asset_bridge.ipld.unixfs import LEAF_BYTES, body_cid
 from asset_bridge.trade.desk import Desk, layer
 from asset_bridge.vault.durable import write_private
@@ -38,11 +38,14 @@ def body_path(folder: Path, body_digest: bytes) -> Path:
     return folder / f"{body_digest.hex()}.body"
 
 
-def download_body(desk: Desk, asset: Asset, folder: Path, *, more_bytes: int = 0) -> Body:
+def download_body(
+    desk: Desk, asset: Asset, folder: Path, *, more_bytes: int = 0, source: MultiSource | None = None
+) -> Body:
     """The body of an asset, from disk, from the chain, or from the replicas.
 
     Args:
         more_bytes: what the caller will write beside it; the space for both is checked first.
+        source: where the blocks come from, in place of the network's storage and light nodes.
     Raises:
         InputError(files.disk-space): need and free space are in the message.
         TamperedError(trade.body): layer body, no replica serves the listed bytes.
@@ -63,7 +66,7 @@ def download_body(desk: Desk, asset: Asset, folder: Path, *, more_bytes: int = 0
         return Body(path, listing.body_length, None)
     try:
         with layer("body"):
-            report = desk.replicas.fetch_file(
+            report = (source or desk.replicas).fetch_file(
                 body_cid(listing.body_digest, listing.body_length), listing.body_length, path, progress=desk.progress
             )
     except TamperedError as error:

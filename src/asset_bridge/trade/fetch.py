@@ -14,7 +14,7 @@ from pathlib import Path
 
 from asset_bridge.chain.records import At, Node, OrderState
 from asset_bridge.errors import BridgeError
-from asset_bridge.ipfs.multi import Failure
+from asset_bridge.ipfs.multi import Failure, MultiSource
 from asset_bridge.trade.check_approval import check_approval
 from asset_bridge.trade.check_asset import checked_asset
 from asset_bridge.trade.desk import Desk, require_role
@@ -38,8 +38,13 @@ class Fetched:
     failed_nodes: tuple[NodeFailure, ...]
 
 
-def fetch(desk: Desk, order_id: bytes, output: Path, bodies_folder: Path) -> Fetched:
+def fetch(
+    desk: Desk, order_id: bytes, output: Path, bodies_folder: Path, *, body_from: MultiSource | None = None
+) -> Fetched:
     """Get and open a paid asset into the new folder `output`.
+
+    Args:
+        body_from: where the ciphertext comes from, alone; the network's storage and light nodes are then not asked for it.
 
     Raises:
         InputError(files.exists, files.disk-space): before anything is asked of anyone.
@@ -54,7 +59,7 @@ def fetch(desk: Desk, order_id: bytes, output: Path, bodies_folder: Path) -> Fet
         order = desk.final_order(order_id, *SERVED)
         require_role(desk, order, "consumer")
         keys = check_approval(desk, order)
-        body = _download(desk, output, bodies_folder, keys.asset.listing.body_length, order.terms.asset_id)
+        body = _download(desk, output, bodies_folder, keys.asset.listing.body_length, order.terms.asset_id, body_from)
         description, terms = _documents(desk, keys.asset.listing.description_digest, order.terms.offer.terms_digest)
         signature = sign_fetch(desk, order, keys.approval.generation)
         collector = collect_fragments(desk, order, keys, signature)
@@ -62,8 +67,9 @@ def fetch(desk: Desk, order_id: bytes, output: Path, bodies_folder: Path) -> Fet
         failed = tuple(collector.failures)
     else:
         asset_id = desk.reader.asset_id_of(fragments.provider, fragments.listing)
-        body = _download(desk, output, bodies_folder, fragments.listing.body_length, asset_id)
+        body = _download(desk, output, bodies_folder, fragments.listing.body_length, asset_id, body_from)
     bad = desk.replicas.bad  # also who failed with a document, not only with the body
+    bad += body_from.bad if body_from is not None else ()
     provenance = provenance_of(
         desk,
         order_id,
@@ -101,14 +107,21 @@ def open_again(desk: Desk, order_id: bytes, output: Path, bodies_folder: Path) -
     return open_into(desk, fragments, body.segment, output, provenance_of(desk, order_id, fragments, {}))
 
 
-def _download(desk: Desk, output: Path, bodies_folder: Path, length_bytes: int, asset_id: bytes) -> Body:
+def _download(
+    desk: Desk,
+    output: Path,
+    bodies_folder: Path,
+    length_bytes: int,
+    asset_id: bytes,
+    source: MultiSource | None = None,
+) -> Body:
     """The body, after the space for both body and output is there. The content is never longer than the body."""
     parent = next(folder for folder in (output.absolute().parent, *output.absolute().parents) if folder.exists())
     same_disk = parent.stat().st_dev == bodies_folder.stat().st_dev
     if not same_disk:
         require_free_space(parent, length_bytes)
     asset = checked_asset(desk.reader, asset_id, At.FINAL)
-    return download_body(desk, asset, bodies_folder, more_bytes=length_bytes if same_disk else 0)
+    return download_body(desk, asset, bodies_folder, more_bytes=length_bytes if same_disk else 0, source=source)
 
 
 def _documents(desk: Desk, description_digest: bytes, terms_digest: bytes) -> tuple[Description, bytes]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, BinaryIO
 
 from asset_bridge.errors import InputError
 from asset_bridge.transport.wire import bytes_of, integer_of, load_json
@@ -48,13 +48,23 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class FilePart:
+    """`length` bytes of an open file from `offset` on, which whoever answers closes."""
+
+    file: BinaryIO
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
-    """What a handler returns: JSON, bytes or a stream, exactly one of them."""
+    """What a handler returns: JSON, bytes, a stream or a part of a file, exactly one of them."""
 
     status: int = 200
     json: Any = None
     body: bytes | None = None
     stream: Iterator[bytes] | AsyncIterator[bytes] | None = None
+    part: FilePart | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     media_type: str = "application/json"
 

@@ -25,6 +25,7 @@ from starlette.types import Receive, Scope, Send
 from asset_bridge.errors import BridgeError, DefectError, InputError, UnavailableError
 from asset_bridge.transport.calls import Answer, Call, Route
 from asset_bridge.transport.nonces import NonceStore
+from asset_bridge.transport.sendfile import send_part
 from asset_bridge.transport.signing import verify_request
 
 BODY_SECONDS = 60.0
@@ -99,6 +100,10 @@ class Door:
         }
         _LOG.info("request", extra={"fields": fields | ({"code": failure} if failure else {})})
         raw = raw_headers(answer, self._headers, body)
+        if answer.part is not None:
+            await send({"type": "http.response.start", "status": answer.status, "headers": raw})
+            await send_part(answer.part, scope, send)
+            return
         if body is None:
             assert answer.stream is not None
             response = StreamingResponse(answer.stream, answer.status)
@@ -111,7 +116,7 @@ class Door:
     def _answer(
         self, route: Route, scope: Scope, headers: Mapping[str, str], content: bytes
     ) -> tuple[Answer, bytes | None, str]:
-        """The answer, its body (None for a stream) and its code if it is a failure. Blocks; raises nothing."""
+        """The answer, its body (None for a stream or a file) and its code if it is a failure. Blocks; raises nothing."""
         try:
             return *written(route.handler(self._checked(route, scope, headers, content))), ""
         except BridgeError as error:
@@ -169,8 +174,8 @@ def error_answer(error: BridgeError, status: int | None = None) -> Answer:
 
 
 def written(answer: Answer) -> tuple[Answer, bytes | None]:
-    """The answer and the bytes of its body; None where it is a stream."""
-    if answer.stream is not None:
+    """The answer and the bytes of its body; None where it is a stream or a part of a file."""
+    if answer.stream is not None or answer.part is not None:
         return answer, None
     return answer, answer.body if answer.body is not None else _JSON.encode(answer.json).encode()
 
@@ -178,8 +183,9 @@ def written(answer: Answer) -> tuple[Answer, bytes | None]:
 def raw_headers(answer: Answer, every: Mapping[str, str], body: bytes | None) -> list[tuple[bytes, bytes]]:
     """The headers of an answer as ASGI has them; the answer's own come before those of every answer."""
     headers = {"x-content-type-options": "nosniff", **every, **answer.headers}
-    if body is not None and answer.status not in (204, 304):
-        headers.setdefault("content-length", str(len(body)))
+    length = answer.part.length if answer.part is not None else None if body is None else len(body)
+    if length is not None and answer.status not in (204, 304):
+        headers.setdefault("content-length", str(length))
     headers.setdefault("content-type", _media_type(answer))
     return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
 
@@ -197,7 +203,7 @@ def defect(where: str) -> DefectError:
 
 
 def _media_type(answer: Answer) -> str:
-    if answer.stream is None and answer.body is None:
+    if answer.stream is None and answer.body is None and answer.part is None:
         return "application/json"
     text = answer.media_type.startswith("text/") and "charset=" not in answer.media_type
     return answer.media_type + "; charset=utf-8" if text else answer.media_type

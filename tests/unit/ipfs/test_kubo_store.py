@@ -6,16 +6,18 @@ import os
 import shutil
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from asset_bridge.errors import BridgeError
+from asset_bridge.ipfs.growing import Growing
 from asset_bridge.ipfs.kubo.daemon import KuboDaemon
 from asset_bridge.ipfs.kubo.store import PIN_NAME, KuboStore
 from asset_bridge.ipfs.store import put_document
 from asset_bridge.ipld.cid import Cid
-from asset_bridge.ipld.unixfs import LEAF_BYTES
+from asset_bridge.ipld.unixfs import LEAF_BYTES, FileDag
 from tests.ports.test_blocks import blocks_of, code_of, content
 from tests.support.kubo import block_file, empty
 
@@ -107,6 +109,65 @@ def test_while_kubo_is_down_the_error_says_so_and_the_import_goes_on_after_it(be
         store.put_block(DAG.root, cid, block)
     store.finish(DAG.root)
     bench.read(store)
+
+
+def test_a_file_cut_off_on_its_way_leaves_nothing_served_and_is_deleted_with_its_import(
+    bench: Bench, tmp_path: Path
+) -> None:
+    store, path = bench.store(), tmp_path / "body"
+    path.write_bytes(DATA[: 2 * LEAF_BYTES])  # as if this process were killed in the middle: kubo gets no more
+    assert code_of(lambda: store.add_file(DAG, path)) == "ipfs.kubo-reply"
+    store = bench.store()
+    assert not store.state(DAG.root).complete
+    assert store._rpc.pins(PIN_NAME) == {}
+    for leaf in DAG.leaves[:2]:
+        store._rpc.block_put(leaf, BLOCKS[leaf])  # what kubo may have kept
+    assert store.remove(DAG.root)
+    assert [leaf for leaf in DAG.leaves if store._rpc.block_size(leaf) is not None] == []
+    path.write_bytes(DATA)
+    bench.store().add_file(DAG, path)
+    bench.kill_kubo()
+    store = bench.store()
+    assert store._rpc.pins(PIN_NAME) == {DAG.root: f"{PIN_NAME}{len(DATA)}"}
+    bench.read(store)
+
+
+def test_a_kubo_that_is_down_says_so_for_a_file_too(bench: Bench, tmp_path: Path) -> None:
+    store = bench.store()
+    (tmp_path / "body").write_bytes(DATA)
+    store.begin(DAG.root, len(DATA))
+    bench.daemon.stop()
+    assert code_of(lambda: store.add_file(DAG, tmp_path / "body")) == "ipfs.kubo-down"
+    bench.daemon.start()
+    bench.store().add_file(DAG, tmp_path / "body")
+
+
+def test_a_body_goes_in_while_it_is_written_out_of_order(bench: Bench, tmp_path: Path) -> None:
+    store, path, growing = bench.store(), tmp_path / "sealed", Growing(len(DATA))
+    path.write_bytes(b"head" + bytes(len(DATA)))
+
+    def seal() -> FileDag:
+        for number in (1, 0, 3, 2):
+            part = DATA[number * LEAF_BYTES : (number + 1) * LEAF_BYTES]
+            with open(path, "r+b") as file:
+                file.seek(4 + number * LEAF_BYTES)
+                file.write(part)
+            growing.written(number * LEAF_BYTES, len(part))
+        return DAG
+
+    with ThreadPoolExecutor(1) as pool:
+        sealing = pool.submit(seal)
+        store.add_growing(growing, path, 4, sealing.result)
+    assert store.state(DAG.root).complete
+    bench.read(store)
+    assert store._rpc.pins(PIN_NAME) == {DAG.root: f"{PIN_NAME}{len(DATA)}"}
+    store.remove(DAG.root)
+    other, _blocks = blocks_of(DATA[:-1] + b"?")
+    assert code_of(lambda: store.add_growing(growing, path, 4, lambda: other)) == "ipfs.other-content"
+    growing.fail()
+    assert code_of(lambda: store.add_growing(growing, path, 4, lambda: DAG)) == "ipfs.not-written"
+    assert store._rpc.pins(PIN_NAME) == {}
+    assert store.inventory() == ()
 
 
 def test_leaves_that_kubo_lost_during_an_import_are_asked_for_again(bench: Bench) -> None:

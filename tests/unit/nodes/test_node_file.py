@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from asset_bridge.cli.doctor_cmd import _kubos
 from asset_bridge.errors import InputError, RefusedError, UnavailableError
 from asset_bridge.ipfs.kubo.daemon import KuboDaemon
+from asset_bridge.ipfs.kubo.settings import wrong_settings
 from asset_bridge.ipfs.store import put_document
 from asset_bridge.nodes.devnet import Devnet
 from asset_bridge.nodes.launch.base import _lock
@@ -58,6 +60,44 @@ def test_a_kubo_that_runs_already_serves_as_store(kubo_trio: list[KuboDaemon], t
         assert store.get_block(root) == b"through a kubo of the operator's own"
         assert store.remove(root)
         store.close()
+
+
+@pytest.mark.needs_kubo
+def test_doctor_and_the_start_name_settings_that_would_keep_damage(
+    kubo_trio: list[KuboDaemon], tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    daemon, folder = kubo_trio[0], tmp_path / "nodes" / "storage"
+    folder.mkdir(parents=True)
+    (folder / "secret").write_text(daemon.secret)
+    url = daemon.rpc()._base.removesuffix("/api/v0/")
+    made = NodeFile(folder, "storage", tmp_path, SALT, kubo_api=url, kubo_secret_file="secret", reserve_bytes=0)
+    made.save()
+    [well] = _kubos(tmp_path / "nodes")
+    assert (well.well, "settings as needed" in well.seen) == (True, True)
+    config = daemon.rpc().settings()
+    del config["Datastore"]["BlockKeyCacheSize"]
+    monkeypatch.setattr("asset_bridge.ipfs.kubo.rpc.KuboRpc.settings", lambda _self: config)
+    [bad] = _kubos(tmp_path / "nodes")
+    assert (bad.well, "BlockKeyCacheSize is 65536 and must be 0" in bad.seen, bool(bad.fix)) == (False, True, True)
+    with caplog.at_level("WARNING"), open_store(made) as (store, _name):
+        store.close()
+    assert any("BlockKeyCacheSize" in str(getattr(record, "fields", "")) for record in caplog.records)
+    (folder / "secret").write_text("another")
+    monkeypatch.undo()
+    [refused] = _kubos(tmp_path / "nodes")
+    assert (refused.well, "ipfs.kubo-authorization" in refused.seen) == (False, True)
+
+
+def test_each_needed_setting_is_seen_alone() -> None:
+    good = {"HashOnRead": True, "BlockKeyCacheSize": 0, "WriteThrough": True,
+            "Spec": {"type": "mount", "mounts": [{"type": "measure", "child": {"type": "flatfs", "sync": True}}]}}  # fmt: skip
+    assert wrong_settings({"Datastore": good}) == []
+    for name, value in {"HashOnRead": False, "BlockKeyCacheSize": 65536, "WriteThrough": False}.items():
+        [wrong] = wrong_settings({"Datastore": {**good, name: value}})
+        assert wrong.startswith(f"Datastore.{name} is")
+    unsynced = {"type": "mount", "mounts": [{"type": "flatfs", "sync": False}]}
+    assert "sync" in wrong_settings({"Datastore": {**good, "Spec": unsynced}})[0]
+    assert len(wrong_settings({})) == 2, "kubo's own defaults: no hash on read, a cache of keys"
 
 
 def test_a_network_made_without_kubo_does_not_become_one_with_it(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
@@ -97,6 +98,21 @@ def test_a_cfrag_of_another_order_or_asset_is_refused_and_named() -> None:
         with pytest.raises(RefusedError) as refusal:
             opened(T, cfrags)
         assert refusal.value.code == "reencryption.other-set"
+
+
+def test_of_cfrags_with_one_id_the_first_counts_and_every_one_must_belong() -> None:
+    """R24: a cfrag that is not needed is refused all the same when it belongs elsewhere."""
+    foreign = replace_binding(T.cfrags[0], pk_a=OTHER.pk_a)
+    for cfrags in ([*T.cfrags[:2], foreign], [foreign, *T.cfrags[:2]], [*T.cfrags, *OTHER.cfrags[:1]]):
+        with pytest.raises(RefusedError) as refusal:
+            opened(T, cfrags)
+        assert refusal.value.code == "reencryption.other-set"
+    broken = replace(T.cfrags[0].frag, e1=T.pk_a)  # as a forger would have it: same id, other bytes
+    forged = replace_binding(T.cfrags[0], frag=broken)
+    assert opened(T, [*T.cfrags[:2], forged]) == T.package
+    with pytest.raises(TamperedError) as caught:
+        opened(T, [forged, *T.cfrags[:2]])
+    assert caught.value.code == "reencryption.garbage-shares"
 
 
 @pytest.mark.parametrize(
@@ -265,3 +281,17 @@ def test_the_spec_lists_exactly_the_codes_that_are_raised() -> None:
         page = (ROOT / "spec" / f"{room}.md").read_text()
         listed = set(re.findall(rf"^\| `({room}\.[a-z0-9-]+)`", page, re.MULTILINE))
         assert raised == listed
+
+
+def test_every_pitfall_has_a_test_that_names_it() -> None:
+    """P1 to P10 of spec/reencryption.md: the file of its table holds a test, or tests, whose text begins with the pitfall."""
+    rows = re.findall(
+        r"^\| (P\d+) .*?\| `(unit/\S+\.py)` \|", (ROOT / "spec" / "reencryption.md").read_text(), re.MULTILINE
+    )
+    assert [name for name, _ in rows] == [f"P{number}" for number in range(1, 11)]
+    for name, file in rows:
+        tree = ast.parse((ROOT / "tests" / file).read_text())
+        tests = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")]
+        said = [ast.get_docstring(node) or "" for node in (tree, *tests)]
+        assert tests
+        assert any(re.match(rf"{name}\b", text) for text in said), f"{name} in {file}"

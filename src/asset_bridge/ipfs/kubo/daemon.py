@@ -4,7 +4,7 @@ Source: design §6, reliability §4 (kubo ships its block store without sync); d
 RPC and the gateway listen on loopback only, at free ports, the RPC behind a secret of this folder; nothing is announced anywhere; kubo is
 started itself and not through a script, and ends when this process ends, also by kill -9; ended by itself, it is started again at the same
 ports; a set-up cut off in the middle is done anew.
-Settings that SETTINGS does not name stay as the operator made them.
+Settings that SETTINGS (ipfs/kubo/settings.py) does not name stay as the operator made them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from asset_bridge import processes
 from asset_bridge.errors import BridgeError, InputError, UnavailableError
 from asset_bridge.ipfs.files import disk_errors, write_durable
 from asset_bridge.ipfs.kubo.rpc import KuboRpc
+from asset_bridge.ipfs.kubo.settings import SETTINGS, datastores, set_in
 
 START_SECONDS = 60.0
 LOCK_SECONDS = 20.0
@@ -32,41 +33,6 @@ STOP_SECONDS = 20.0
 PROFILE = "unixfs-v1-2025"
 AUTHORIZATION = "asset-bridge"
 SWARM_KEY_HEAD = "/key/swarm/psk/1.0.0/"
-SETTINGS: dict[str, Any] = {
-    # One process asks: our node. Others come to our node, which verifies what it sends.
-    "Gateway.NoFetch": True,
-    "Gateway.DeserializedResponses": False,
-    "Gateway.ExposeRoutingAPI": False,
-    "Gateway.DisableHTMLErrors": True,
-    # What was acknowledged is on disk; what is read was checked.
-    "Datastore.HashOnRead": True,
-    "Datastore.WriteThrough": True,
-    "Datastore.BloomFilterSize": 0,
-    "Datastore.BlockKeyCacheSize": 0,  # with it, kubo would not write a good copy over one that it believes to have
-    # Nobody is told what is here, nobody is asked for what is not.
-    "Bootstrap": [],
-    "Routing.Type": "none",
-    "Provide.Enabled": False,
-    "AutoConf.Enabled": False,
-    "AutoTLS.Enabled": False,
-    "AutoNAT.ServiceMode": "disabled",
-    "Discovery.MDNS.Enabled": False,
-    "DNS.Resolvers": {},
-    "Ipns.DelegatedPublishers": [],
-    "Routing.DelegatedRouters": [],
-    "Swarm.DisableNatPortMap": True,
-    "Swarm.EnableHolePunching": False,
-    "Swarm.RelayClient.Enabled": False,
-    "Swarm.RelayService.Enabled": False,
-    "Swarm.Transports.Network.Relay": False,
-    "Swarm.Transports.Network.QUIC": False,
-    "Swarm.Transports.Network.WebTransport": False,
-    "Swarm.Transports.Network.WebRTCDirect": False,
-    "HTTPRetrieval.Enabled": False,
-    "Import.FastProvideRoot": False,
-    "Plugins.Plugins.telemetry.Config.Mode": "off",
-    "Version.SwarmCheckEnabled": False,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,21 +172,21 @@ class KuboDaemon:
         path = self.repo / "config"
         try:
             config = json.loads(path.read_text())
-            datastores = _children(config["Datastore"]["Spec"])
+            found = datastores(config["Datastore"]["Spec"])
         except (ValueError, KeyError, TypeError, AttributeError):
             raise self._failed(f"its configuration {path} is damaged") from None
         for name, value in SETTINGS.items():
-            _set(config, name, value)
+            set_in(config, name, value)
         assert self._ports is not None
         for name, port in zip(("API", "Gateway"), self._ports, strict=True):
-            _set(config, f"Addresses.{name}", f"/ip4/127.0.0.1/tcp/{port}")
-        _set(config, "Addresses.Swarm", list(self.options.swarm_listen))
-        _set(config, f"API.Authorizations.{AUTHORIZATION}", _authorization(self.secret))
-        for datastore in datastores:
+            set_in(config, f"Addresses.{name}", f"/ip4/127.0.0.1/tcp/{port}")
+        set_in(config, "Addresses.Swarm", list(self.options.swarm_listen))
+        set_in(config, f"API.Authorizations.{AUTHORIZATION}", _authorization(self.secret))
+        for datastore in found:
             if datastore.get("type") == "flatfs":
                 datastore["sync"] = True
         most = self.options.storage_max_bytes or shutil.disk_usage(self.folder).total
-        _set(config, "Datastore.StorageMax", f"{most}B")
+        set_in(config, "Datastore.StorageMax", f"{most}B")
         if self.options.swarm_key is not None:
             write_durable(self.repo / "swarm.key", _swarm_key(self.options.swarm_key))
             (self.repo / "swarm.key").chmod(0o600)
@@ -317,24 +283,6 @@ def _swarm_key(path: Path) -> bytes:
             actor="operator",
         )
     return path.read_bytes()
-
-
-def _set(config: dict[str, Any], name: str, value: Any) -> None:
-    *above, last = name.split(".")
-    for part in above:
-        below = config.get(part)
-        if not isinstance(below, dict):
-            below = config[part] = {}
-        config = below
-    config[last] = value
-
-
-def _children(spec: dict[str, Any]) -> list[dict[str, Any]]:
-    found = [spec]
-    below: Sequence[Any] = [*spec.get("mounts", []), *([spec["child"]] if "child" in spec else [])]
-    for one in below:
-        found += _children(one)
-    return found
 
 
 def _last_error(said: str) -> str:

@@ -7,13 +7,15 @@ stands in no error and no `repr`. Does not promise: that what kubo calls pinned 
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -27,6 +29,18 @@ MAX_ANSWER_BYTES = 64 * 1024 * 1024
 CIDS_A_CALL = 500
 PIN_SECONDS = 20.0
 ACTOR = "storage node"
+PROFILE_OPTIONS = {
+    "cid-version": "1",
+    "hash": "sha2-256",
+    "raw-leaves": "true",
+    "chunker": "size-1048576",
+    "trickle": "false",
+    "max-file-links": "1024",
+    "inline": "false",
+    "wrap-with-directory": "false",
+    "fast-provide-root": "false",
+}
+"""unixfs-v1-2025, named in full: a kubo that is not ours may have other defaults."""
 _CODECS = {DAG_PB: "dag-pb"}
 
 
@@ -81,6 +95,10 @@ class KuboRpc:
     def version(self) -> str:
         """kubo's version."""
         return str(self._one("version")["Version"])
+
+    def settings(self) -> dict[str, Any]:
+        """Its configuration, without its private key."""
+        return self._one("config/show")
 
     def repo_stat(self) -> RepoStat:
         """Space used and allowed."""
@@ -147,6 +165,26 @@ class KuboRpc:
         if count is None:
             raise _reply("an import did not come to its end")
         return count
+
+    def add_file(
+        self, path: Path, at: int, length_bytes: int, pin_name: str, ready: Callable[[int], int] | None = None
+    ) -> Cid:
+        """`length_bytes` of a file from `at` on as a file of the profile unixfs-v1-2025, stored, synced, pinned under `pin_name`.
+
+        kubo makes the blocks; the bytes go from the file to its socket. Returns the root that kubo found.
+
+        Args:
+            ready: for a file that is still being written: waits until more than n of these bytes are there, returns how many.
+        Raises:
+            UnavailableError(ipfs.kubo-reply): also when the file is shorter.
+        """
+        options = {**PROFILE_OPTIONS, "pin": "true", "pin-name": pin_name, "progress": "false", "quieter": "true"}
+        answer = self._upload("add", options, path, at, length_bytes, ready or (lambda _sent: length_bytes))
+        lines = [_object(line, None) for line in answer.split(b"\n") if line.strip()]
+        try:
+            return Cid.parse(str(lines[-1]["Hash"]))
+        except (IndexError, KeyError, InputError) as error:
+            raise _reply("it names no root") from error
 
     def dag_export(self, root: Cid) -> Iterator[bytes]:
         """The CAR of everything below `root`, as kubo sends it: whoever reads it checks it (ipld.car)."""
@@ -235,6 +273,47 @@ class KuboRpc:
             if rest.strip():
                 yield _object(rest, cid)
 
+    def _upload(
+        self, path: str, options: Any, file: Path, at: int, length_bytes: int, ready: Callable[[int], int]
+    ) -> bytes:
+        """POST a part of a file by sendfile: httpx would take it through this process in small pieces."""
+        boundary = os.urandom(16).hex()
+        head, tail = _frame(boundary)
+        url = httpx.URL(self._base + path, params=options)
+        headers = {name: value for name, value in self._http.headers.items() if name not in ("connection", "accept")}
+        headers |= {
+            "content-type": f"multipart/form-data; boundary={boundary}",
+            "content-length": str(len(head) + length_bytes + len(tail)),
+        }
+        connection = self._plain(url)
+        try:
+            connection.request("POST", url.raw_path.decode("ascii"), headers=headers)
+            connection.sock.sendall(head)
+            with open(file, "rb") as content:
+                sent = 0
+                while sent < length_bytes:
+                    part = connection.sock.sendfile(content, at + sent, ready(sent) - sent)
+                    if not part:
+                        raise _reply("the file ended too early")
+                    sent += part
+            connection.sock.sendall(tail)
+            response = connection.getresponse()
+            answer = response.read(MAX_ANSWER_BYTES)
+        except (OSError, http.client.HTTPException) as error:
+            raise _down(error) from error
+        finally:
+            connection.close()
+        if response.status != 200:
+            raise _failure(response.status, answer[:65_536], None)
+        return answer
+
+    def _plain(self, url: httpx.URL) -> http.client.HTTPConnection:
+        wait = self._http.timeout.read
+        if url.scheme == "https":
+            context = httpx.create_ssl_context(trust_env=False)
+            return http.client.HTTPSConnection(url.host, url.port or 443, timeout=wait, context=context)
+        return http.client.HTTPConnection(url.host, url.port or 80, timeout=wait)
+
     @contextmanager
     def _call(
         self, path: str, options: Any, *, file: Iterable[bytes] | None = None, cid: Cid | None = None
@@ -254,20 +333,20 @@ class KuboRpc:
                     raise _failure(response.status_code, _read(response, 65_536), cid)
                 yield response
         except (httpx.HTTPError, httpx.StreamError) as error:
-            raise UnavailableError(
-                "ipfs.kubo-down",
-                f"kubo's RPC does not answer ({type(error).__name__}).",
-                hint="See that kubo runs; what is stored is intact.",
-                actor=ACTOR,
-            ) from error
+            raise _down(error) from error
 
 
-def _multipart(file: Iterable[bytes], boundary: str) -> Iterable[bytes]:
+def _frame(boundary: str) -> tuple[bytes, bytes]:
+    """What stands before and after the one file of a multipart body."""
     head = (
         f'--{boundary}\r\ncontent-disposition: form-data; name="file"; filename="file"\r\n'
         "content-type: application/octet-stream\r\n\r\n"
     ).encode()
-    tail = f"\r\n--{boundary}--\r\n".encode()
+    return head, f"\r\n--{boundary}--\r\n".encode()
+
+
+def _multipart(file: Iterable[bytes], boundary: str) -> Iterable[bytes]:
+    head, tail = _frame(boundary)
     return [head, *file, tail] if isinstance(file, list) else chain([head], file, [tail])
 
 
@@ -319,6 +398,15 @@ def _failure(status: int, body: bytes, cid: Cid | None) -> BridgeError:
     if cid is not None and ("could not find" in text or "not found" in text):
         return block_missing(cid)
     return _reply(f"its status is {status}")
+
+
+def _down(error: Exception) -> UnavailableError:
+    return UnavailableError(
+        "ipfs.kubo-down",
+        f"kubo's RPC does not answer ({type(error).__name__}).",
+        hint="See that kubo runs; what is stored is intact.",
+        actor=ACTOR,
+    )
 
 
 def _reply(why: str) -> UnavailableError:

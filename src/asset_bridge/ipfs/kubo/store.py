@@ -10,36 +10,29 @@ Does not promise: that pinned blocks stay good; the audit reads them, and `put_b
 
 from __future__ import annotations
 
-import fcntl
 import shutil
-import sqlite3
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from asset_bridge.errors import InputError, TamperedError, UnavailableError
+from asset_bridge.ipfs.bodies import RESERVE_BYTES, BodyStore, lock_folder
 from asset_bridge.ipfs.catalogue import Catalogue
 from asset_bridge.ipfs.files import disk_errors
+from asset_bridge.ipfs.growing import Growing
 from asset_bridge.ipfs.kubo.groups import Groups, Leaf
+from asset_bridge.ipfs.kubo.notes import Notes
 from asset_bridge.ipfs.kubo.rpc import KuboRpc
-from asset_bridge.ipfs.memory import block_damaged, block_missing, disk_full, incomplete, no_import
+from asset_bridge.ipfs.memory import block_damaged, block_missing, incomplete, no_import, other_content
 from asset_bridge.ipfs.plan import Plan, foreign
-from asset_bridge.ipfs.store import BodyInfo, ImportState, check_length
+from asset_bridge.ipfs.store import ImportState, check_length
 from asset_bridge.ipld.car import car_block, car_header
 from asset_bridge.ipld.cid import DAG_PB, Cid, verify_block
 from asset_bridge.ipld.unixfs import LEAF_BYTES, FileDag, read_dag
 
 PIN_NAME = "asset-bridge/"
-RESERVE_BYTES = 64 * 1024 * 1024
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS imports (root BLOB PRIMARY KEY, length INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS blocks (root BLOB, cid BLOB, size INTEGER, block BLOB, PRIMARY KEY (root, cid)) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS by_cid ON blocks (cid);
-CREATE TABLE IF NOT EXISTS deletions (root BLOB, cid BLOB, PRIMARY KEY (root, cid)) WITHOUT ROWID;
-"""
 
 
-class KuboStore:
+class KuboStore(BodyStore):
     """Bodies in one kubo, with our notes in `folder`.
 
     Args:
@@ -56,23 +49,15 @@ class KuboStore:
         reserve_bytes: int = RESERVE_BYTES,
         disk_free_bytes: Callable[[], int] | None = None,
     ) -> None:
-        self._rpc, self._reserve_bytes, self._disk_free_bytes = rpc, reserve_bytes, disk_free_bytes
-        self._lock = threading.RLock()
-        self._plans: dict[Cid, Plan] = {}
+        super().__init__(reserve_bytes)
+        self._rpc, self._disk_free_bytes = rpc, disk_free_bytes
         self._groups = Groups(rpc, self._note_leaves)
         with disk_errors():
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._lock_file = open(folder / "lock", "ab")  # noqa: SIM115 - held for the store's life
-            try:
-                fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                self._lock_file.close()
-                raise UnavailableError(
-                    "ipfs.store-locked", "Another process has this store open.", hint="Stop it first.", actor="operator"
-                ) from error
+            self._lock_file = lock_folder(folder)
         try:
             self._catalogue = Catalogue(folder / "blocks.sqlite")
-            self._db = _open(folder / "imports.sqlite")
+            self._notes = Notes(folder / "imports.sqlite")
             self._finish_deletions()
             self._follow_pins()
         except BaseException:
@@ -80,28 +65,6 @@ class KuboStore:
             raise
 
     # --- import -------------------------------------------------------------------------------------------------------------
-
-    def begin(self, root: Cid, length_bytes: int) -> ImportState:
-        """See BlockStore."""
-        check_length(root, length_bytes)
-        with self._lock:
-            try:
-                state = self.state(root)
-            except InputError:
-                self._check_room(length_bytes)
-                self._db.execute("INSERT OR REPLACE INTO imports VALUES (?, ?)", (root.to_bytes(), length_bytes))
-                return self.state(root)
-            if state.length_bytes != length_bytes:
-                raise InputError("ipfs.length", f"The body {root} was begun with another length.")
-            return state
-
-    def state(self, root: Cid) -> ImportState:
-        """See BlockStore."""
-        with self._lock:
-            length_bytes = self._catalogue.length_of(root)
-            if length_bytes is not None:
-                return ImportState(root, length_bytes, True, (), 0, length_bytes)
-            return self._plan(root).state()
 
     def put_block(self, root: Cid, cid: Cid, block: bytes) -> None:
         """See BlockStore. A leaf goes to kubo at once, with those that come beside it; interior blocks wait here for `finish`."""
@@ -147,11 +110,51 @@ class KuboStore:
             raise incomplete(self._look_again(dag)) from error
         with self._lock:
             if self._catalogue.length_of(root) is None:
-                if not self._is_import(root):  # deleted while kubo read it
+                if not self._notes.is_import(root):  # deleted while kubo read it
                     self._rpc.unpin(root)
                     raise no_import(root)
                 self._catalogue.add(dag)
-            self._forget_import(root)
+            self._end_import(root)
+
+    def add_file(self, dag: FileDag, path: Path, at: int = 0) -> None:
+        """A body whose bytes lie in a file on this machine, from `at` on: kubo takes them apart, stores, syncs and pins them by itself.
+
+        Cut off, it is done anew as a whole; nothing of it is served before. What kubo has stored of it is deleted with the import.
+
+        Raises:
+            TamperedError(ipfs.other-content): the bytes are not this body; nothing of it is kept pinned. As `begin`, and as KuboRpc.
+        """
+        if self.begin(dag.root, dag.length_bytes).complete:
+            return
+        for cid, block in dag.interior.items():
+            self.put_block(dag.root, cid, block)
+        found = self._rpc.add_file(path, at, dag.length_bytes, f"{PIN_NAME}{dag.length_bytes}")
+        self._added(found, dag)
+
+    def add_growing(self, growing: Growing, path: Path, at: int, tree: Callable[[], FileDag]) -> None:
+        """The same of a body that is still being sealed into the file: its root is not known yet.
+
+        Cut off, it leaves blocks in kubo that no note and no pin names (`ipfs repo gc` takes them).
+
+        Args:
+            tree: called when all of it was sent; waits for the sealing's end.
+        Raises:
+            UnavailableError(ipfs.not-written): the sealing failed. As `add_file`.
+        """
+        self._check_room(growing.length_bytes)
+        name = f"{PIN_NAME}{growing.length_bytes}"
+        found = self._rpc.add_file(path, at, growing.length_bytes, name, growing.wait)
+        self._added(found, tree())
+
+    def _added(self, found: Cid, dag: FileDag) -> None:
+        """kubo made a body of what it was sent: ours, or not."""
+        if found != dag.root:
+            self._rpc.unpin(found)
+            raise other_content(dag.root)
+        with self._lock:
+            if self._catalogue.length_of(dag.root) is None:
+                self._catalogue.add(dag)
+            self._end_import(dag.root)
 
     # --- reading ------------------------------------------------------------------------------------------------------------
 
@@ -173,31 +176,18 @@ class KuboStore:
             return None if block is None else len(block)
         return next((size for _root, _number, size in self._catalogue.leaves(cid)), None)
 
-    def inventory(self) -> tuple[BodyInfo, ...]:
-        """See BlockStore."""
-        with self._lock:
-            found = [BodyInfo(root, length, True) for root, length in self._catalogue.bodies()]
-            rows = self._db.execute("SELECT root, length FROM imports").fetchall()
-            found += [BodyInfo(Cid.from_bytes(root), length, False) for root, length in rows]
-            return tuple(sorted(found, key=lambda info: info.root))
-
     def remove(self, root: Cid) -> bool:
         """See BlockStore. The pin goes first; its blocks follow, also after a kill in between."""
         with self._lock:
             length_bytes = self._catalogue.length_of(root)
-            if length_bytes is None and not self._is_import(root):
+            if length_bytes is None and not self._notes.is_import(root):
                 return False
-            cids = [Cid.from_bytes(row[0]) for row in self._cids_of(root)]
+            cids = {cid for cid, _size, _block in self._notes.blocks_of(root)}
             if length_bytes is not None:
-                cids += self._catalogue.cids_of(root)
-            with self._db:
-                self._db.execute("BEGIN")
-                self._db.executemany(
-                    "INSERT OR REPLACE INTO deletions VALUES (?, ?)",
-                    [(root.to_bytes(), cid.to_bytes()) for cid in cids],
-                )
-                self._db.execute("DELETE FROM imports WHERE root = ?", (root.to_bytes(),))
-                self._db.execute("DELETE FROM blocks WHERE root = ?", (root.to_bytes(),))
+                cids.update(self._catalogue.cids_of(root))
+            elif (dag := self._plan(root).dag) is not None:  # also what an `add_file` that was cut off left in kubo
+                cids.update(dag.leaves)
+            self._notes.begin_deletion(root, cids)
             self._plans.pop(root, None)
             self._catalogue.remove(root)
             self._finish_deletions()
@@ -216,8 +206,8 @@ class KuboStore:
         """See BlockStore. kubo itself goes on."""
         if hasattr(self, "_catalogue"):
             self._catalogue.close()
-        if hasattr(self, "_db"):
-            self._db.close()
+        if hasattr(self, "_notes"):
+            self._notes.close()
         self._rpc.close()
         self._lock_file.close()
 
@@ -231,19 +221,18 @@ class KuboStore:
             return cid in self._catalogue.cids_of(root)
         return any(where == root and size == size_bytes for where, _number, size in self._catalogue.leaves(cid))
 
-    def _check_room(self, need_bytes: int) -> None:
-        rows = self._db.execute("SELECT root, length FROM imports").fetchall()
-        open_bytes = sum(length - self._plan(Cid.from_bytes(root)).done_bytes for root, length in rows)
-        free = self.free_bytes() - open_bytes
-        if need_bytes > free:
-            raise disk_full(need_bytes, free)
+    def _create_import(self, root: Cid, length_bytes: int) -> None:
+        self._notes.begin(root, length_bytes)
+
+    def _open_plans(self) -> list[Plan]:
+        return [self._plan(root) for root in self._notes.imports()]
 
     def _put_interior(self, plan: Plan, cid: Cid, block: bytes) -> None:
         whole = plan.add_interior(cid, block)
-        self._note(plan.root, cid, len(block), block)
+        self._notes.add([(plan.root, (cid, len(block), block))])
         if whole:
             for leaf, size in plan.pending.items():
-                if self._noted(plan.root, leaf):
+                if self._notes.has(plan.root, leaf):
                     plan.mark(plan.places(leaf, size))
             plan.pending.clear()
 
@@ -251,18 +240,17 @@ class KuboStore:
         """An import as far as our notes go; what kubo lost since then comes out at `finish`."""
         plan = self._plans.get(root)
         if plan is None:
-            row = self._db.execute("SELECT length FROM imports WHERE root = ?", (root.to_bytes(),)).fetchone()
-            if row is None:
+            length_bytes = self._notes.length_of(root)
+            if length_bytes is None:
                 raise no_import(root)
-            plan = Plan(root, int(row[0]))
-            rows = self._cids_of(root)
-            for raw, size, block in sorted(rows, key=lambda row: row[2] is None):  # the tree first, then its leaves
+            plan = Plan(root, length_bytes)
+            for cid, size, block in self._notes.blocks_of(root):
                 if block is not None:
-                    plan.add_interior(Cid.from_bytes(raw), block)
+                    plan.add_interior(cid, block)
                 elif plan.dag is None:
-                    plan.add_pending(Cid.from_bytes(raw), size)
+                    plan.add_pending(cid, size)
                 else:
-                    plan.mark(plan.places(Cid.from_bytes(raw), size))
+                    plan.mark(plan.places(cid, size))
             if plan.length_bytes == 0:
                 plan.mark([0])
             self._plans[root] = plan
@@ -279,10 +267,7 @@ class KuboStore:
                     raise
                 lost.append(leaf)
         with self._lock:
-            self._db.executemany(
-                "DELETE FROM blocks WHERE root = ? AND cid = ?",
-                [(dag.root.to_bytes(), leaf.to_bytes()) for leaf in lost],
-            )
+            self._notes.lose(dag.root, lost)
             self._plans.pop(dag.root, None)
             return self._plan(dag.root).state()
 
@@ -301,7 +286,7 @@ class KuboStore:
                 if error.code in ("ipfs.kubo-down", "ipfs.kubo-authorization"):
                     raise
                 continue  # its tree is lost: it counts as not here, and whoever sends it again makes it whole
-            self._forget_import(root)
+            self._end_import(root)
 
     def _read(self, root: Cid, length_bytes: int) -> FileDag:
         check_length(root, length_bytes)
@@ -311,42 +296,18 @@ class KuboStore:
 
     def _finish_deletions(self) -> None:
         """Unpin and delete what `remove` noted; blocks of other bodies and imports stay."""
-        rows = self._db.execute("SELECT DISTINCT root FROM deletions").fetchall()
-        for (raw,) in rows:
-            root = Cid.from_bytes(raw)
+        for root, cids in self._notes.deletions():
             self._rpc.unpin(root)
-            cids = {
-                Cid.from_bytes(row[0])
-                for row in self._db.execute("SELECT cid FROM deletions WHERE root = ?", (raw,)).fetchall()
-            }
             self._rpc.block_remove([cid for cid in sorted(cids) if not self._needed(cid)])
-            self._db.execute("DELETE FROM deletions WHERE root = ?", (raw,))
+            self._notes.end_deletion(root)
 
     def _needed(self, cid: Cid) -> bool:
-        found = self._db.execute("SELECT 1 FROM blocks WHERE cid = ? LIMIT 1", (cid.to_bytes(),)).fetchone()
-        return found is not None or self._is_served(cid)
-
-    def _is_import(self, root: Cid) -> bool:
-        return self._db.execute("SELECT 1 FROM imports WHERE root = ?", (root.to_bytes(),)).fetchone() is not None
-
-    def _cids_of(self, root: Cid) -> list[tuple[bytes, int, bytes | None]]:
-        return self._db.execute("SELECT cid, size, block FROM blocks WHERE root = ?", (root.to_bytes(),)).fetchall()
-
-    def _noted(self, root: Cid, cid: Cid) -> bool:
-        row = self._db.execute("SELECT 1 FROM blocks WHERE root = ? AND cid = ?", (root.to_bytes(), cid.to_bytes()))
-        return row.fetchone() is not None
-
-    def _note(self, root: Cid, cid: Cid, size_bytes: int, block: bytes | None) -> None:
-        with disk_errors():
-            self._db.execute(
-                "INSERT OR REPLACE INTO blocks VALUES (?, ?, ?, ?)",
-                (root.to_bytes(), cid.to_bytes(), size_bytes, block),
-            )
+        return self._notes.is_wanted(cid) or self._is_served(cid)
 
     def _note_leaves(self, group: Sequence[Leaf]) -> None:
         """What kubo has acknowledged, in one transaction."""
-        with self._lock, disk_errors():
-            rows = []
+        with self._lock:
+            here = []
             for leaf in group:
                 now = self._plans.get(leaf.root)
                 if now is None:
@@ -357,16 +318,11 @@ class KuboStore:
                 except InputError as error:  # the tree came meanwhile, and the leaf is not in it
                     leaf.error = error
                     continue
-                rows.append((leaf.root.to_bytes(), leaf.cid.to_bytes(), len(leaf.block), None))
-            with self._db:
-                self._db.execute("BEGIN")
-                self._db.executemany("INSERT OR REPLACE INTO blocks VALUES (?, ?, ?, ?)", rows)
+                here.append((leaf.root, (leaf.cid, len(leaf.block), None)))
+            self._notes.add(here)
 
-    def _forget_import(self, root: Cid) -> None:
-        with self._db:
-            self._db.execute("BEGIN")
-            self._db.execute("DELETE FROM imports WHERE root = ?", (root.to_bytes(),))
-            self._db.execute("DELETE FROM blocks WHERE root = ?", (root.to_bytes(),))
+    def _end_import(self, root: Cid) -> None:
+        self._notes.forget(root)
         self._plans.pop(root, None)
 
 
@@ -384,21 +340,3 @@ def _car(dag: FileDag) -> Iterator[bytes]:
     yield car_header(dag.root)
     for cid, block in dag.interior.items():
         yield car_block(cid, block)
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    """Our notes; a damaged file is replaced by an empty one: open imports are then begun anew."""
-    for attempt in (1, 2):
-        db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        try:
-            db.execute("PRAGMA journal_mode=WAL")
-            db.execute("PRAGMA synchronous=NORMAL")
-            db.executescript(_SCHEMA)
-            return db
-        except sqlite3.DatabaseError:
-            db.close()
-            if attempt == 2:
-                raise
-            for suffix in ("", "-wal", "-shm"):
-                path.with_name(path.name + suffix).unlink(missing_ok=True)
-    raise AssertionError("not reached")

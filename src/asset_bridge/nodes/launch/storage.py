@@ -12,6 +12,7 @@ from asset_bridge.ipfs.embedded import EmbeddedStore
 from asset_bridge.ipfs.kubo.daemon import KuboDaemon, KuboOptions
 from asset_bridge.ipfs.kubo.program import obtain_kubo
 from asset_bridge.ipfs.kubo.rpc import KuboRpc
+from asset_bridge.ipfs.kubo.settings import wrong_settings
 from asset_bridge.ipfs.kubo.store import KuboStore, disk_free_of
 from asset_bridge.ipfs.store import BlockStore, put_document
 from asset_bridge.nodes.launch.base import Started
@@ -31,7 +32,9 @@ def open_store(file: NodeFile) -> Iterator[tuple[BlockStore, str]]:
     """
     folder = file.data_folder
     if file.kubo_api:
-        rpc = KuboRpc(file.kubo_api, secret=_secret(file))
+        rpc = external_kubo(file)
+        for wrong in wrong_settings(rpc.settings()):
+            _LOG.warning("kubo", extra={"fields": {"text": f"{file.kubo_api}: {wrong}"}})
         name = f"kubo {rpc.version()} at {file.kubo_api}"
         yield KuboStore(rpc, folder / "kubo-notes", reserve_bytes=file.reserve_bytes), name
         return
@@ -71,6 +74,11 @@ def run(node: Started) -> None:
         allow = only(writers) if writers else registered_light_nodes(node.chain)
         app = build(store, identity, guard, allow=allow, low_bytes=2 * node.file.reserve_bytes, store_name=name)
         node.serve(app, guard)
+
+
+def external_kubo(file: NodeFile) -> KuboRpc:
+    """The RPC of the kubo that the operator runs himself. Raises InputError(nodes.kubo-secret | ipfs.kubo-url)."""
+    return KuboRpc(file.kubo_api, secret=_secret(file))
 
 
 def _secret(file: NodeFile) -> str | None:

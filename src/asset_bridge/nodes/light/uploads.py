@@ -218,12 +218,16 @@ class Uploads:
     # --- inside -------------------------------------------------------------------------------------------------------------
 
     def _choose(self, upload: Upload) -> Upload:
-        """Keep the chosen nodes that still take it; add others up to r."""
+        """Keep the chosen nodes that still take it; add others up to r, first those that hold blocks of it from another light node."""
         calls = {r.node_id: _begin_call(r, upload) for r in self._named(upload.chosen)}
         done, failed = try_each(calls)
         chosen_now = self._named(upload.chosen)
         beside = [replica for replica in chosen_now if replica.node_id in done]
-        for replica in self.candidates(chosen_now, beside) if len(done) < self.wanted else ():
+        others = self.candidates(chosen_now, beside) if len(done) < self.wanted else []
+        if not upload.chosen and upload.length_bytes > LEAF_BYTES:
+            begun, _none = try_each({replica.node_id: _state_call(replica, upload.root) for replica in others})
+            others.sort(key=lambda replica: -begun[replica.node_id].done_bytes if replica.node_id in begun else 1)
+        for replica in others:
             if len(done) >= self.wanted:
                 break
             try:

@@ -1,13 +1,14 @@
 """GET and HEAD /ipfs/{cid}[/{path}] by the trustless gateway protocol: one raw block, or a DAG as CAR.
 
-Source: spec/node-http.md §6 (IPFS trustless gateway specification, blocks and CAR). Promises: what is sent was verified against its id on
-the way out; answers may be cached for ever; a CAR is whole, or its connection is cut. Does not promise: deserialised files, IPNS.
+Source: spec/node-http.md §6 (IPFS trustless gateway specification, blocks and CAR). Promises: what is sent was verified against its id, on
+the way out or by this process since its file last changed (H14a); answers may be cached for ever; a CAR is whole, or its connection is cut.
+Does not promise: deserialised files, IPNS.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from asset_bridge.errors import BridgeError, InputError, UnavailableError
 from asset_bridge.ipfs.memory import block_missing
@@ -16,7 +17,7 @@ from asset_bridge.ipld.cid import DAG_PB, RAW, Cid
 from asset_bridge.ipld.content_id import ContentId
 from asset_bridge.ipld.walk import Resolved, resolve, walk
 from asset_bridge.nodes.storage.asked import Asked, matches, one_range, read_request
-from asset_bridge.transport.calls import Answer, Call, Route
+from asset_bridge.transport.calls import Answer, Call, FilePart, Route
 from asset_bridge.transport.server import error_answer
 
 _FOR_EVER = "public, max-age=29030400, immutable"
@@ -29,7 +30,8 @@ _STATUS = {
 
 
 class Blocks(Protocol):
-    """Where the blocks come from. One that has `find_block` and `find_size` (EmbeddedStore) serves any id, others sha2-256 ids."""
+    """Where the blocks come from. One that has `find_block`, `find_size` and `checked_file` (EmbeddedStore) serves any id, others
+    sha2-256 ids."""
 
     def get_block(self, cid: Cid) -> bytes:
         """A verified block."""
@@ -99,12 +101,16 @@ class _Gateway:
     def _raw(self, asked: Asked, where: Resolved, call: Call, headers: dict[str, str]) -> Answer:
         if where.inside:
             raise InputError("ipfs.path", "This path ends inside a block; a raw answer is a whole block.")
-        block = b"" if call.method == "HEAD" else self._get(where.cid)
-        size = self._size(where.cid) if call.method == "HEAD" else len(block)
+        head = call.method == "HEAD"
+        stored = None if head else self._stored(where.cid)
+        block = b"" if head or stored is not None else self._get(where.cid)
+        size = stored[2] if stored is not None else self._size(where.cid) if head else len(block)
         wanted = call.headers.get("if-range", headers["etag"]) == headers["etag"] and call.headers.get("range")
         try:
             part = one_range(wanted, size) if wanted else None
         except InputError as error:
+            if stored is not None:
+                stored[0].close()
             refusal = error_answer(error, 416)
             return Answer(
                 status=416, json=refusal.json, headers={"content-range": f"bytes */{size}", **refusal.headers}
@@ -112,10 +118,13 @@ class _Gateway:
         status = 200
         if part is not None:
             status, headers["content-range"] = 206, f"bytes {part[0]}-{part[1]}/{size}"
-        if call.method == "HEAD":
-            length = size if part is None else part[1] - part[0] + 1
+        length = size if part is None else part[1] - part[0] + 1
+        if head:
             headers["content-length"] = str(length)
             return Answer(status=status, body=b"", headers=headers, media_type=asked.media_type)
+        if stored is not None:
+            file = FilePart(stored[0], stored[1] + (part[0] if part is not None else 0), length)
+            return Answer(status=status, part=file, headers=headers, media_type=asked.media_type)
         if part is not None:
             block = block[part[0] : part[1] + 1]
         return Answer(status=status, body=block, headers=headers, media_type=asked.media_type)
@@ -141,6 +150,14 @@ class _Gateway:
         if strict is None or cid.codec not in (RAW, DAG_PB):
             raise block_missing(cid)
         return bytes(self._blocks.get_block(strict))
+
+    def _stored(self, cid: ContentId) -> tuple[BinaryIO, int, int] | None:
+        """An open file that holds the block, its place and size, where it was checked already and need not pass through here."""
+        strict = cid.strict()
+        if not self._any or strict is None or strict.codec != RAW:
+            return None
+        found: tuple[BinaryIO, int, int] | None = self._blocks.checked_file(strict)
+        return found
 
     def _size(self, cid: ContentId) -> int:
         """A block's size without its bytes, where the source knows it. Raises UnavailableError(ipfs.block-missing)."""
