@@ -14,17 +14,19 @@ import pytest
 from eth_abi import encode
 from eth_hash.auto import keccak
 
+from tests.unit.contracts.challenge_world import ChallengeWorld
 from tests.unit.contracts.records import _canonical
 from tests.unit.contracts.world import ZERO, Role, World, abi_of, mock
 from tools.vectors.contracts import node_id
 
+BOND = 10**15
 LOCKED = {
     name: [
         entry
         for entry in abi_of(name)
         if entry["type"] == "function" and entry["stateMutability"] in ("nonpayable", "payable")
     ]
-    for name in ("Exchange", "NodeRegistry")
+    for name in ("Exchange", "NodeRegistry", "Challenges")
 }
 ZEROES: dict[str, Any] = {"address": ZERO, "bool": False, "bytes": b""}
 
@@ -109,3 +111,23 @@ def test_a_token_that_calls_back_is_refused_by_the_lock_at_every_function(world:
             assert token.reason() == b"", f"{entry['name']} was not refused by the lock"
             assert token.balanceOf(world.exchange.address) == 5_000
             assert world.state(order) == "paid"
+
+
+def test_a_receiver_of_rewards_that_calls_back_is_refused_by_the_lock_at_every_function() -> None:
+    """Attack: while Challenges pays out a reward, its receiver calls each function of Challenges to be paid twice."""
+    with boa.env.anchor():
+        world = ChallengeWorld()
+        wallet = mock("Wallet", world.stranger.address)
+        order = world.delivered(2, 3)
+        world.open(order, bond=BOND)
+        world.answer(order, world.entry(0) + world.entry(1), account=str(wallet.address))
+        held = boa.env.get_balance(world.challenge.address)
+        assert held == BOND
+        for entry in LOCKED["Challenges"]:
+            with boa.env.anchor():
+                wallet.behave(False, world.challenge.address, call_of(entry))
+                world.challenge.withdraw(wallet.address)
+                assert not wallet.answered(), entry["name"]
+                assert wallet.answer() == b"", f"{entry['name']} was not refused by the lock"
+                assert boa.env.get_balance(wallet.address) == BOND
+                assert boa.env.get_balance(world.challenge.address) == 0
