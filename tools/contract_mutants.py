@@ -91,7 +91,8 @@ def of(path: Path) -> Iterator[Mutant]:
         ):
             continue
         for what, text in _changes(code):
-            name = f"contracts/{path.relative_to(build_artefacts.CONTRACTS)}:{at + 1}: {what}"
+            same = next((i for i, (old, new) in enumerate(zip(code, text, strict=False)) if old != new), 0)
+            name = f"contracts/{path.relative_to(build_artefacts.CONTRACTS)}:{at + 1}:{same + 1}: {what}"
             yield Mutant(name, path, at, text, MONEY.match(code) is not None)
 
 
