@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import boa
 import pytest
+from eth_abi import decode
 
 from tests.unit.contracts.world import DAY, START, ZERO, Order, Role, World, account_of, mock, refuses
 
@@ -196,6 +197,9 @@ def test_claims_go_to_the_payee_by_the_owner_alone(world: World) -> None:
     ):
         due, before = world.balance(account), boa.env.get_balance(payee.address)
         world.exchange.claim(ZERO, account, b"", sender=sender.address)
+        (logged,) = world.exchange._computation.get_raw_log_entries()
+        assert list(logged[2][1:]) == [0, int.from_bytes(account, "big")]
+        assert decode(["address", "uint256"], logged[3]) == (payee.address.lower(), due)
         assert boa.env.get_balance(payee.address) == before + due
         assert world.balance(account) == 0
         with refuses("exchange: nothing to claim"):
