@@ -202,6 +202,8 @@ def test_claims_go_to_the_payee_by_the_owner_alone(world: World) -> None:
         assert decode(["address", "uint256"], logged[3]) == (payee.address.lower(), due)
         assert boa.env.get_balance(payee.address) == before + due
         assert world.balance(account) == 0
+        with refuses("exchange: balance is open"):  # no claim sets the slot back to zero
+            world.exchange.open_balance(ZERO, account)
         with refuses("exchange: nothing to claim"):
             world.exchange.claim(ZERO, account, b"", sender=sender.address)
 
