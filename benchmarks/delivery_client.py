@@ -91,7 +91,7 @@ def limit(url: str, root: str, sealed: str, _out: str) -> str:
                 leaf = next(todo, None)
             if leaf is None:
                 return
-            gateway.take_block(leaf.to_bytes(), buffer)
+            gateway.copy_block(leaf.to_bytes(), LEAF_BYTES, buffer, lambda _part, _at: None)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:

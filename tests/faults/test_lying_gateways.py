@@ -203,7 +203,7 @@ def test_a_connection_that_the_other_side_closed_is_opened_again(serve: Callable
         raise OSError("closed, whatever was asked meanwhile")
 
     server = serve(once)
-    gateway = source(server, "gateway")
+    gateway = Gateway(server.url, "gateway")
     for cid, block in BLOCKS.items():
         assert gateway.get_block(cid.to_bytes()) == block
     assert server.requests == len(BLOCKS)

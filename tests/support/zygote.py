@@ -204,10 +204,18 @@ def fetch(given: dict[str, Any]) -> None:
     from asset_bridge.ipld.cid import Cid
 
     class Noted(Gateway):
-        def take_block(self, cid: bytes, *more: Any) -> memoryview:
-            block = super().take_block(cid, *more)
-            note(given["log"], str(Cid.from_bytes(cid)))
-            return block
+        def copy_block(self, cid: bytes, most_bytes: int, buffer: bytearray, write: Any, *more: Any) -> int:
+            came, name = [], str(Cid.from_bytes(cid))
+
+            def noted(part: memoryview, at: int) -> None:
+                if at + len(part) == most_bytes:  # the last part of a leaf: it has arrived, and is not yet written
+                    came.append(note(given["log"], name))
+                write(part, at)
+
+            size = super().copy_block(cid, most_bytes, buffer, noted, *more)
+            if not came:  # an interior block, which nobody writes
+                note(given["log"], name)
+            return size
 
     sources = [Noted(url, url, timeout_seconds=5.0) for url in given["urls"]]
     multi = MultiSource(sources, workers=given.get("workers", 1))

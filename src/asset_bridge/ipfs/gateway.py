@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import time
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import httpx
@@ -21,9 +22,12 @@ from asset_bridge.ipld.cid import Cid
 MAX_BLOCK_BYTES = 2 * 1024 * 1024  # the most that IPFS implementations exchange
 RAW_MEDIA_TYPE = "application/vnd.ipld.raw"
 _HEADERS = {"accept": RAW_MEDIA_TYPE, "accept-encoding": "identity", "user-agent": "asset-bridge"}
-BUFFER_BYTES = MAX_BLOCK_BYTES + 1
-RECEIVE_BYTES = 256 * 1024
+BUFFER_BYTES = 256 * 1024
 _LAST_BYTES = 8 * 1024
+
+
+Write = Callable[[memoryview, int], object]
+"""Takes a part of a block and its place in the block; the part is only good until it returns."""
 
 
 class BlockSource(Protocol):
@@ -81,14 +85,21 @@ class Gateway:
 
     def get_block(self, cid: bytes) -> bytes:
         """See BlockSource. Codes: ipfs.block-missing, ipfs.gateway-down, ipfs.gateway-reply, ipfs.gateway-block."""
-        return bytes(self.take_block(cid, bytearray(BUFFER_BYTES)))
+        parts: list[bytes] = []
+        self.copy_block(cid, MAX_BLOCK_BYTES, bytearray(BUFFER_BYTES), lambda part, _at: parts.append(bytes(part)))
+        return b"".join(parts)
 
-    def take_block(self, cid: bytes, buffer: bytearray, turn: Turn | None = None) -> memoryview:
-        """The same, into a buffer of BUFFER_BYTES that its owner uses again: the part of it that holds the block.
+    def copy_block(self, cid: bytes, most_bytes: int, buffer: bytearray, write: Write, turn: Turn | None = None) -> int:
+        """The same, handed to `write` part by part while it comes; returns its size.
+
+        Only when this returns was it the block: whoever wrote parts of another one writes over them later. Where the answer announced
+        its length, the last part is written after the whole was found good.
 
         Args:
-            turn: begun before the last bytes are taken, so that its owner is the only one with a whole block in hand; never held
-                while the gateway lets us wait.
+            most_bytes: what `write` takes; nothing beyond is written, and the size that is returned tells.
+            buffer: BUFFER_BYTES, which its owner uses again.
+            turn: begun before the last bytes are taken, so that its owner is the only one who has taken a whole block and not yet
+                written it; never held while the gateway lets us wait.
         """
         name = Cid.from_bytes(cid)
         try:
@@ -101,7 +112,7 @@ class Gateway:
                     raise self._wrong(name)
                 if reply.status != 200 or reply.encoding != "identity":
                     raise self._unusable(f"its status is {reply.status}")
-                return self._read(name, reply, memoryview(buffer), turn)
+                return self._read(name, reply, most_bytes, memoryview(buffer), write, turn)
         except (httpx.HTTPError, httpx.InvalidURL, http.client.HTTPException, OSError) as error:
             if isinstance(error, TimeoutError):
                 raise self._unusable("it is too slow") from error
@@ -113,35 +124,46 @@ class Gateway:
         """Close the connections."""
         self._http.close()
 
-    def _read(self, name: Cid, reply: Reply, view: memoryview, turn: Turn | None) -> memoryview:
-        """The block, hashed while it comes: no byte is looked at twice."""
+    def _read(
+        self, name: Cid, reply: Reply, most_bytes: int, buffer: memoryview, write: Write, turn: Turn | None
+    ) -> int:
+        """The block, hashed and written while it is in the processor's cache."""
         if reply.length_bytes is not None and reply.length_bytes > MAX_BLOCK_BYTES:
             raise self._unusable("it sends more than a block can have")
         deadline = time.monotonic() + self._timeout_seconds
         length = reply.length_bytes or 0
-        size, digest = 0, hashlib.sha256()
+        size, digest, held = 0, hashlib.sha256(), memoryview(b"")
         while True:
             last = turn is not None and 0 < length - size <= _LAST_BYTES
             if last and turn is not None:
                 reply.wait()
                 turn.begin()
-            most = max(1, length - size - _LAST_BYTES) if turn and not last and length else RECEIVE_BYTES
-            count = reply.into(view[size : size + most])
-            size += count
-            if last and turn is not None and size < length:
+            count = reply.into(
+                buffer[: max(1, length - size - _LAST_BYTES)] if turn and not last and length else buffer
+            )
+            if last and turn is not None and size + count < length:
                 turn.end()  # whoever lets us wait must not let others wait
             if not count:
                 break
-            if size > MAX_BLOCK_BYTES:
+            if size + count > MAX_BLOCK_BYTES:
                 raise self._unusable("it sends more than a block can have")
             if time.monotonic() > deadline:
                 raise self._unusable("it is too slow")
-            digest.update(view[size - count : size])
+            part = buffer[:count]
+            digest.update(part)
+            size += count
+            if size == length:
+                held = part  # until the whole is known to be good
+                break
+            if size <= most_bytes:
+                write(part, size - count)
         if size < length:
             raise self._unusable("it was cut off")
         if digest.digest() != name.digest:
             raise self._wrong(name)
-        return view[:size]
+        if held and size <= most_bytes:
+            write(held, size - len(held))
+        return size
 
     def _unusable(self, why: str) -> UnavailableError:
         return UnavailableError(

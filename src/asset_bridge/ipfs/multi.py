@@ -1,8 +1,9 @@
 """A file from several replicas at once, to disk, resumable; small documents; random samples.
 
-Source: spec/node-http.md §6. Promises: each block is verified before it is written; a block on disk is never fetched again (what is
-there is decided by its hash); a replica that sends wrong bytes or nothing three times running is left aside and named, and asked again
-only for blocks that nobody else gave; the target's name appears only when the file is whole and fsynced; memory: one block a worker.
+Source: spec/node-http.md §6. Promises: a block counts once its hash was right, and the file has its name only when every block counts; a
+block on disk is never fetched again (what is there is decided by its hash); a replica that sends wrong bytes or nothing three times running
+is left aside and named, and asked again only for blocks that nobody else gave; the name appears after fsync; memory: a part of a block a
+worker.
 Does not promise: that the content opens; that rests on FLOE's tags.
 """
 
@@ -254,15 +255,7 @@ class _Transfer:
         while (number := self._take(source)) is not None:
             turn = _Turn(self._whole)
             try:
-                replica = self._owner._sources[source]
-                block: bytes | memoryview
-                if isinstance(replica, Gateway):
-                    block = replica.take_block(self._dag.leaves[number].to_bytes(), buffer, turn)
-                else:
-                    block = _verified(replica, self._dag.leaves[number])
-                _check_size(self._dag, number, block)
-                turn.begin()
-                write_at(self._descriptor, block, number * LEAF_BYTES)
+                self._fetch(self._owner._sources[source], number, buffer, turn)
             except BridgeError as error:
                 self._give_back(source, number, error)
                 continue
@@ -275,6 +268,22 @@ class _Transfer:
                 self._done(source, number)
                 self._busy -= 1
                 self._wake.notify_all()
+
+    def _fetch(self, replica: BlockSource, number: int, buffer: bytearray, turn: _Turn) -> None:
+        """One leaf to its place in the file. Parts of a wrong one may stay there: it is not marked, so another writes over them."""
+        leaf, size = self._dag.leaves[number], self._dag.leaf_size(number)
+        if isinstance(replica, Gateway):
+
+            def write(part: memoryview, at: int) -> None:
+                write_at(self._descriptor, part, number * LEAF_BYTES + at)
+
+            if replica.copy_block(leaf.to_bytes(), size, buffer, write, turn) != size:
+                raise _other_size()
+            return
+        block = _verified(replica, leaf)
+        _check_size(self._dag, number, block)
+        turn.begin()
+        write_at(self._descriptor, block, number * LEAF_BYTES)
 
     def _done(self, source: int, number: int) -> None:
         self._plan.mark([number])
@@ -374,9 +383,13 @@ def _verified(source: BlockSource, cid: Cid) -> bytes:
     return block
 
 
-def _check_size(dag: FileDag, number: int, block: bytes | memoryview) -> None:
+def _check_size(dag: FileDag, number: int, block: bytes) -> None:
     if len(block) != dag.leaf_size(number):
-        raise TamperedError("ipfs.leaf-size", "A block of the file has another size than its place.", actor="provider")
+        raise _other_size()
+
+
+def _other_size() -> TamperedError:
+    return TamperedError("ipfs.leaf-size", "A block of the file has another size than its place.", actor="provider")
 
 
 def _read_tree(path: Path) -> dict[Cid, bytes]:

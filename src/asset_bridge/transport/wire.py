@@ -62,8 +62,14 @@ def bytes_of(text: object, length: int | None = None, *, name: str = "value") ->
 
 def to_json(value: object) -> Any:
     """The JSON form of a record or of one of its values."""
-    if type(value) is int:  # most values of a record are integers and bytes
-        return value if abs(value) <= _SAFE_INTEGER else str(value)
+    kind: Any = type(value)
+    if kind is bytes:  # most values of a record are bytes and integers
+        return "0x" + value.hex()  # type: ignore[attr-defined]
+    if kind is int:
+        return value if -_SAFE_INTEGER <= value <= _SAFE_INTEGER else str(value)  # type: ignore[operator]
+    names = _names(kind)
+    if names is not None:
+        return {name: to_json(getattr(value, name)) for name in names}
     if isinstance(value, bytes):
         return hex_of(value)
     if isinstance(value, Enum):
@@ -74,8 +80,6 @@ def to_json(value: object) -> Any:
         return value if abs(value) <= _SAFE_INTEGER else str(value)
     if isinstance(value, tuple | list):
         return [to_json(item) for item in value]
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {name: to_json(getattr(value, name)) for name in _names(type(value))}
     if isinstance(value, Mapping):
         return {str(key): to_json(item) for key, item in value.items()}
     raise TypeError(f"no JSON form for {type(value).__name__}")
@@ -97,8 +101,9 @@ def from_json(cls: type[_R], obj: object, lengths: Mapping[str, int] | None = No
 
 
 @cache
-def _names(cls: Any) -> tuple[str, ...]:
-    return tuple(field.name for field in dataclasses.fields(cls))
+def _names(cls: Any) -> tuple[str, ...] | None:
+    """The fields of a record; None for what is none."""
+    return tuple(field.name for field in dataclasses.fields(cls)) if dataclasses.is_dataclass(cls) else None
 
 
 @cache

@@ -251,3 +251,17 @@ def test_a_replica_left_aside_is_asked_again_for_what_nobody_else_has(nodes: lis
     report = multi(nodes[:2], workers=1).fetch_file(DAG.root, len(DATA), tmp_path / "body")
     assert (tmp_path / "body").read_bytes() == DATA
     assert [(f.code, f.count) for f in report.bad if f.source == "storage node 1"] == [("ipfs.gateway-reply", 3)]
+
+
+@pytest.mark.parametrize("claimed", [3, 5])
+def test_a_block_that_is_longer_or_shorter_than_its_place_is_refused_and_written_nowhere_else(
+    claimed: int, tmp_path: Path
+) -> None:
+    """Its hash is right: the listing lied about the length."""
+    node = StorageNode(1)
+    root = put_document(node.store, b"four")
+    source = MultiSource([node.gateway()])
+    assert code_of(lambda: source.fetch_file(root, claimed, tmp_path / "out")) == "ipfs.replicas-damaged"
+    assert {failure.code for failure in source.bad} == {"ipfs.leaf-size"}
+    assert (tmp_path / "out.part").stat().st_size == claimed
+    assert not (tmp_path / "out").exists()
