@@ -4,7 +4,7 @@ VENV := .venv/bin
 # Where the machine says that Python shall not keep what it compiles, each of a network's processes would compile 600 modules anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo test check bench coverage mutants format lock clean
+.PHONY: help setup demo test check bench coverage mutants contract-mutants gas format lock clean
 
 help:
 	@echo "make demo                  the whole trade on synthetic health data, on this machine"
@@ -15,6 +15,7 @@ help:
 	@echo "make bench                 speed beside the peers, as ratios (make bench ROOM=seal_speed for one)"
 	@echo "make mutants ROOM=src/asset_bridge/sealing     does a test fail for each changed operator?"
 	@echo "make coverage              branch coverage of sealing, re-encryption, ipld and keys; fails below 100 %"
+	@echo "make contract-mutants      the same for the contracts"
 	@echo "make gas                   what each call of the contracts costs, compared with the stored figures"
 	@echo "make setup                 only .venv and the development chain"
 	@echo "make format                lay out the Python files"
@@ -40,6 +41,9 @@ mutants: setup
 
 coverage: setup
 	@$(VENV)/python tools/branch_coverage.py $(ROOM)
+
+contract-mutants: setup
+	@$(VENV)/python tools/contract_mutants.py
 
 gas: setup
 	@$(VENV)/python benchmarks/gas.py $(if $(ACCEPT),--accept)

@@ -2,7 +2,7 @@
 """
 @title Token for tests
 @license Apache-2.0
-@notice ERC-20 with ERC-2612 permit; can be told to keep a fee of each transfer, or to answer False.
+@notice ERC-20 with ERC-2612 permit; can be told to keep a fee of each transfer, to answer False, or to call someone in it.
 """
 
 DOMAIN_TYPE: constant(bytes32) = keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)")
@@ -19,6 +19,10 @@ allowance: public(HashMap[address, HashMap[address, uint256]])
 nonces: public(HashMap[address, uint256])
 fee: public(uint256)
 answer: public(bool)
+target: public(address)
+data: public(Bytes[2048])
+answered: public(bool)
+reason: public(Bytes[64])
 
 
 @deploy
@@ -35,6 +39,12 @@ def mint(receiver: address, amount: uint256):
 def behave(fee: uint256, answer: bool):
     self.fee = fee
     self.answer = answer
+
+
+@external
+def call_back(target: address, data: Bytes[2048]):
+    self.target = target
+    self.data = data
 
 
 @external
@@ -87,3 +97,5 @@ def _separator() -> bytes32:
 def _move(owner: address, receiver: address, amount: uint256):
     self.balanceOf[owner] -= amount
     self.balanceOf[receiver] += amount - self.fee
+    if self.target != empty(address):
+        self.answered, self.reason = raw_call(self.target, self.data, max_outsize=64, revert_on_failure=False)

@@ -10,6 +10,7 @@ refuses: public(bool)
 target: public(address)
 data: public(Bytes[2048])
 answered: public(bool)
+answer: public(Bytes[64])
 
 
 @deploy
@@ -40,4 +41,4 @@ def isValidSignature(digest: bytes32, signature: Bytes[65]) -> bytes4:
 def __default__():
     assert not self.refuses, "wallet: refuses"
     if self.target != empty(address):
-        self.answered = raw_call(self.target, self.data, revert_on_failure=False)
+        self.answered, self.answer = raw_call(self.target, self.data, max_outsize=64, revert_on_failure=False)

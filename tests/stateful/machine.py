@@ -34,6 +34,7 @@ MUST_SUCCEED = {
     *("renew", "withdraw", "publish", "open_balance", "remove_measurement", "list_measurement", "refresh", "register"),
     *("challenge", "answer_challenge", "close_challenge", "contradict", "withdraw_rewards", "collect_deposits"),
     *("set_profile", "propose_change", "cancel_change", "apply_change", "add_stake", "rebuilt from events"),
+    "called accept_receipts",
 }
 # hashed, because hypothesis likes zero and repetition, and a pick is a choice among many
 picks = st.integers(0, 2**16).map(lambda n: int.from_bytes(keccak(b"%d" % n)[:3], "big"))
@@ -181,6 +182,17 @@ class ChainMachine(Agreement):
         receipts = [self.scene.receipt(order, slot) for slot in range(len(order.approval.slots))][pick % 2 :]
         fetch = self.scene.fetch(order, order.approval.generation)
         self.attempt(lambda: self.scene.recorder.record_delivery(order.order_id, fetch, receipts))
+
+    @rule(pick=picks)
+    def accept_receipts(self, pick: int) -> None:
+        """Recording and accepting in one call: the consumer's, and anyone's attempt at it."""
+        order = self.order(pick, PAID)
+        if order.approval is None:
+            return
+        receipts = [self.scene.receipt(order, slot) for slot in range(len(order.approval.slots))][pick % 2 :]
+        fetch = self.scene.fetch(order, order.approval.generation)
+        who = self.scene.consumer if pick % 5 else self.scene.recorder
+        self.attempt(lambda: who.accept_receipts(order.order_id, fetch, receipts))
 
     @rule(pick=picks)
     def deliver_with_a_row_that_was_replaced(self, pick: int) -> None:

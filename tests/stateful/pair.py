@@ -131,6 +131,7 @@ class Pair:
         block = self.twin.head.ref
         self.events += [Event(*log, block, sent.transaction_hash, at) for at, log in enumerate(logs)]  # type: ignore[arg-type]
         self.seen[verb] += 1
+        self.seen[f"called {function}"] += 1
         self.called.add(contract)
         self.senders.add(sender)
         return sent

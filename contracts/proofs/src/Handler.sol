@@ -29,10 +29,6 @@ contract Handler is Ghost {
         vm.getRecordedLogs();
     }
 
-    function count() public view returns (uint256) {
-        return books.length;
-    }
-
     function book(uint256 i) public view returns (Book memory) {
         return books[i];
     }
@@ -43,10 +39,6 @@ contract Handler is Ghost {
 
     function factsOf(bytes32 id) public view returns (Facts memory) {
         return facts[id];
-    }
-
-    function wordAt(bytes32 id) public view returns (uint256) {
-        return wordOf[id];
     }
 
     // Choosing
@@ -85,10 +77,6 @@ contract Handler is Ghost {
         wordOf[b.id] = word;
         bytes32 core = Codec.core(b.terms, card(b.asset), tableHash(b), progressHash(b));
         if (uint256(core) != word >> 64 << 64) fail("I15", "an order commits to something else");
-    }
-
-    function idAt(uint256 i) external view returns (bytes32) {
-        return books[i].id;
     }
 
     // The life of an order
@@ -596,8 +584,26 @@ contract Handler is Ghost {
         } catch {}
     }
 
-    function accounts_() external view returns (uint256) {
-        return accounts.length;
+    /// Every order with its word as it was last written; in one answer, because a call costs more than a loop.
+    function words() external view returns (bytes32[] memory ids, uint256[] memory all) {
+        uint256 n = books.length;
+        ids = new bytes32[](n);
+        all = new uint256[](n);
+        for (uint256 i = 0; i < n; i++) {
+            ids[i] = books[i].id;
+            all[i] = wordOf[ids[i]];
+        }
+    }
+
+    /// Every account that was ever credited, with what it is owed.
+    function debts() external view returns (bytes32[] memory who_, uint256[] memory due) {
+        uint256 n = accounts.length;
+        who_ = new bytes32[](n);
+        due = new uint256[](n);
+        for (uint256 i = 0; i < n; i++) {
+            who_[i] = accounts[i];
+            due[i] = owed[accounts[i]];
+        }
     }
 
     function creditsOf(uint256 asset) external view returns (bytes memory) {

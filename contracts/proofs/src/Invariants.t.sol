@@ -21,8 +21,7 @@ contract Invariants {
     }
 
     /// Eight orders, others after each call; all of them at the end of a sequence.
-    function window() private view returns (uint256 from, uint256 to) {
-        uint256 n = h.count();
+    function window(uint256 n) private view returns (uint256 from, uint256 to) {
         from = all || n < 9 ? 0 : (n * 13 + block.timestamp) % (n - 8);
         to = all || n < 9 ? n : from + 8;
     }
@@ -31,11 +30,12 @@ contract Invariants {
 
     function afterInvariant() public {
         all = true;
+        (bytes32[] memory ids, uint256[] memory words) = h.words();
         check_I01_solvent();
-        check_I02_one_end_and_exact_payout();
-        check_I05_states_never_go_back();
-        check_I12_events_rebuild_storage();
-        check_I15_terms_are_fixed();
+        check_I02_one_end_and_exact_payout(ids);
+        check_I05_states_never_go_back(ids, words);
+        check_I12_events_rebuild_storage(ids);
+        check_I15_terms_are_fixed(ids, words);
     }
 
     function targetContracts() public view returns (address[] memory out) {
@@ -85,29 +85,31 @@ contract Invariants {
     }
 
     /// An order ends once; what is paid out of it is its price.
-    function check_I02_one_end_and_exact_payout() public view {
+    function check_I02_one_end_and_exact_payout(bytes32[] memory ids) private view {
         unbroken("I2");
-        (uint256 from, uint256 to) = window();
+        (uint256 from, uint256 to) = window(ids.length);
         for (uint256 i = from; i < to; i++) {
-            Ghost.Facts memory f = h.factsOf(h.idAt(i));
+            Ghost.Facts memory f = h.factsOf(ids[i]);
             bool over = f.state == 9 || f.state == 10;
             require(f.endings <= 1 && f.paidOut == (over ? f.price : 0), "payout");
         }
     }
 
-    function some(uint256 state) private view returns (bool found, Handler.Book memory b) {
-        uint256 n = h.count();
+    uint256 constant NONE = type(uint256).max;
+
+    /// An order whose word has these bits in its low nine, another one after each call; NONE where there is none.
+    function some(uint256[] memory words, uint256 mask, uint256 bits) private view returns (uint256) {
+        uint256 n = words.length;
         for (uint256 k = 0; k < n; k++) {
             uint256 i = (n * 7 + block.timestamp + k) % n;
-            if (h.wordAt(h.idAt(i)) & 15 == state) return (true, h.book(i));
+            if (words[i] & mask == bits) return i;
         }
-        return (false, b);
+        return NONE;
     }
 
     /// Past the deadline the consumer alone gets the price back, in one transaction.
-    function check_I03_refund_is_always_there() public {
-        (bool found, Handler.Book memory b) = some(6);
-        if (found) refundAlone(b);
+    function check_I03_refund_is_always_there(uint256 paid) external {
+        refundAlone(h.book(paid));
     }
 
     function refundAlone(Handler.Book memory b) private {
@@ -123,12 +125,8 @@ contract Invariants {
     }
 
     /// After a delivery and its window the provider alone makes the order pay.
-    function check_I04_provider_gets_paid() public {
-        (bool found, Handler.Book memory b) = some(7);
-        if (!found) return;
-        (, uint256 status) = h.exchange().order(b.id);
-        if (status >> 4 & 3 == 1) return;
-        settleAlone(b);
+    function check_I04_provider_gets_paid(uint256 delivered) external {
+        settleAlone(h.book(delivered));
     }
 
     function settleAlone(Handler.Book memory b) private {
@@ -147,12 +145,11 @@ contract Invariants {
     }
 
     /// States follow each other as the table says, and an order's word changes by its own calls only.
-    function check_I05_states_never_go_back() public view {
+    function check_I05_states_never_go_back(bytes32[] memory ids, uint256[] memory words) private view {
         unbroken("I5");
-        (uint256 from, uint256 to) = window();
+        (uint256 from, uint256 to) = window(ids.length);
         for (uint256 i = from; i < to; i++) {
-            bytes32 id = h.idAt(i);
-            require(h.rawWord(id) == h.wordAt(id), "an order changed without a call of its own");
+            require(h.rawWord(ids[i]) == words[i], "an order changed without a call of its own");
         }
     }
 
@@ -173,20 +170,12 @@ contract Invariants {
     }
 
     /// A revocation blocks new access and never a refund.
-    function check_I09_revocation() public {
-        unbroken("I9");
-        uint256 n = h.count();
-        for (uint256 k = 0; k < n; k++) {
-            uint256 word = h.wordAt(h.idAt(k));
-            if (word & 15 == 8 && word >> 8 & 1 == 1) {
-                refundAlone(h.book(k));
-                return;
-            }
-        }
+    function check_I09_revocation(uint256 revoked) external {
+        refundAlone(h.book(revoked));
     }
 
     /// With every stop pulled at once, refund, settlement and claim go on.
-    function check_I10_stops_never_block_exits() public {
+    function check_I10_stops_never_block_exits(uint256 paid, uint256 delivered) external {
         IRegistry registry = h.registry();
         ILedger ledger = h.ledger();
         address exchange = address(h.exchange());
@@ -198,15 +187,11 @@ contract Invariants {
         registry.remove_measurement(255, keccak256("measurement"));
         vm.prank(governor);
         registry.remove_vendor(255);
-        (bool found, Handler.Book memory b) = some(7);
-        if (found && h.exchange().balance_of(address(0), bytes32(0)) == 0) {
-            (, uint256 status) = h.exchange().order(b.id);
-            if (status >> 4 & 3 != 1) settleAlone(b);
-        }
-        (found, b) = some(6);
-        if (found) refundAlone(b);
-        for (uint256 i = 0; i < 4 && i < h.accounts_(); i++) {
-            bytes32 account = h.accounts(i);
+        if (delivered != NONE) settleAlone(h.book(delivered));
+        if (paid != NONE) refundAlone(h.book(paid));
+        (bytes32[] memory accounts,) = h.debts();
+        for (uint256 i = 0; i < 4 && i < accounts.length; i++) {
+            bytes32 account = accounts[i];
             if (uint256(account) >> 160 == 0 || h.owed(account) == 0) continue;
             address operator = registry.node(account).operator;
             vm.prank(operator);
@@ -222,18 +207,20 @@ contract Invariants {
     }
 
     /// The events alone give every state, balance and stake.
-    function check_I12_events_rebuild_storage() public view {
-        (uint256 from, uint256 to) = window();
+    function check_I12_events_rebuild_storage(bytes32[] memory ids) private view {
+        (uint256 from, uint256 to) = window(ids.length);
         for (uint256 i = from; i < to; i++) {
-            bytes32 id = h.idAt(i);
-            require(h.factsOf(id).state == h.stateOf(id), "state");
+            require(h.factsOf(ids[i]).state == h.stateOf(ids[i]), "state");
         }
-        for (uint256 i = 0; i < h.accounts_(); i++) {
-            bytes32 account = h.accounts(i);
-            require(h.exchange().balance_of(address(0), account) == h.owed(account), "balance");
+        (bytes32[] memory accounts, uint256[] memory due) = h.debts();
+        IExchange exchange = h.exchange();
+        for (uint256 i = 0; i < accounts.length; i++) {
+            require(exchange.balance_of(address(0), accounts[i]) == due[i], "balance");
         }
+        IRegistry registry = h.registry();
         for (uint256 i = 0; i < 8; i++) {
-            require(h.registry().node(h.nodes(i)).stake == h.stakeOf(h.nodes(i)), "stake");
+            bytes32 node = h.nodes(i);
+            require(registry.node(node).stake == h.stakeOf(node), "stake");
         }
         require(h.registry().claimable(consumer) == h.claimableOf(consumer), "slashed stake");
         require(h.challenges().withdrawable(consumer) == h.withdrawableOf(consumer), "bonds");
@@ -253,37 +240,42 @@ contract Invariants {
     }
 
     /// What an order commits to is what was agreed, whatever became of the listing.
-    function check_I15_terms_are_fixed() public view {
+    function check_I15_terms_are_fixed(bytes32[] memory ids, uint256[] memory words) private view {
         unbroken("I15");
-        (uint256 from, uint256 to) = window();
+        (uint256 from, uint256 to) = window(ids.length);
         for (uint256 i = from; i < to; i++) {
-            bytes32 id = h.idAt(i);
-            require(h.rawWord(id) >> 64 == h.wordAt(id) >> 64, "another core");
+            require(h.rawWord(ids[i]) >> 64 == words[i] >> 64, "another core");
         }
     }
     /// All fifteen, after every call. Those that act (a refund, a payout, every stop pulled) are undone before the next one.
     function invariant_all_fifteen() public {
+        (bytes32[] memory ids, uint256[] memory words) = h.words();
+        uint256 paid = some(words, 15, 6);
+        uint256 undisputed = some(words, 63, 7);
+        uint256 delivered = undisputed != NONE ? undisputed : some(words, 63, 7 | 3 << 4);
+        uint256 revoked = some(words, 15 | 1 << 8, 8 | 1 << 8);
         check_I01_solvent();
-        check_I02_one_end_and_exact_payout();
-        undone(this.check_I03_refund_is_always_there.selector);
-        undone(this.check_I04_provider_gets_paid.selector);
-        check_I05_states_never_go_back();
+        check_I02_one_end_and_exact_payout(ids);
+        if (paid != NONE) undone(abi.encodeCall(this.check_I03_refund_is_always_there, (paid)));
+        if (delivered != NONE) undone(abi.encodeCall(this.check_I04_provider_gets_paid, (delivered)));
+        check_I05_states_never_go_back(ids, words);
         check_I06_delivery_needs_the_approval();
         check_I07_one_shot_signatures();
         check_I08_roles();
-        undone(this.check_I09_revocation.selector);
-        undone(this.check_I10_stops_never_block_exits.selector);
+        unbroken("I9");
+        if (revoked != NONE) undone(abi.encodeCall(this.check_I09_revocation, (revoked)));
+        undone(abi.encodeCall(this.check_I10_stops_never_block_exits, (paid, delivered)));
         check_I11_gas_caps();
-        check_I12_events_rebuild_storage();
+        check_I12_events_rebuild_storage(ids);
         check_I13_no_free_text();
         check_I14_slash();
-        check_I15_terms_are_fixed();
+        check_I15_terms_are_fixed(ids, words);
     }
 
     /// Runs a check and takes back what it did.
-    function undone(bytes4 selector) private {
+    function undone(bytes memory data) private {
         uint256 time = block.timestamp;
-        (bool went, bytes memory answer) = address(this).call(abi.encodeCall(this.runAndRevert, (selector)));
+        (bool went, bytes memory answer) = address(this).call(abi.encodeCall(this.runAndRevert, (data)));
         vm.warp(time);
         require(!went, "not undone");
         if (keccak256(answer) != keccak256(abi.encodeWithSignature("Error(string)", "undone"))) {
@@ -291,8 +283,8 @@ contract Invariants {
         }
     }
 
-    function runAndRevert(bytes4 selector) external {
-        (bool went, bytes memory answer) = address(this).call(abi.encodePacked(selector));
+    function runAndRevert(bytes calldata data) external {
+        (bool went, bytes memory answer) = address(this).call(data);
         if (!went) assembly { revert(add(answer, 32), mload(answer)) }
         revert("undone");
     }

@@ -115,11 +115,20 @@ class TokenReader:
         found = self.source.find({"TokenListed"}, self.source.block())
         return list(dict.fromkeys(str(event.args["token"]) for event in found))
 
-    def tokens_active(self) -> list[str]:
-        """The tokens that may be a price now."""
+    def token_times(self) -> dict[str, int]:
+        """From when on each token that was ever listed may be a price, in seconds since 1970; 0 where it was removed."""
         block, known = self.source.block(), self.tokens_listed()
         answers = self.source.calls([("AssetLedger", "token_active_at", (one,)) for one in known], block, At.HEAD)
-        return [one for one, at in zip(known, answers, strict=True) if 0 < at <= block.timestamp]
+        return {one: int(at) for one, at in zip(known, answers, strict=True)}
+
+    def tokens_active(self) -> list[str]:
+        """The tokens that may be a price now."""
+        now_at = self.source.block().timestamp
+        return [one for one, at in self.token_times().items() if 0 < at <= now_at]
+
+    def governor_address(self) -> str:
+        """The account that keeps the AssetLedger's lists."""
+        return str(self.source.calls([("AssetLedger", "governor", ())], self.source.block(), At.HEAD)[0])
 
     def require_listed(self, token: str) -> None:
         """Raises InputError(chain.token-not-listed) unless the token (or the native coin) may be a price now."""

@@ -26,7 +26,7 @@ GROUPS = (
     ("Provider", ("publish", "assets", "inbox", "approve", "deny", "claim", "revoke", "reseal", "retire")),
     ("Trust", ("policy", "evidence", "agent")),
     ("Consumer", ("catalog", "request", "pay", "fetch", "open", "accept", "refund", "challenge", "cancel", "status")),
-    ("Operator", ("node", "deploy", "devnet", "demo")),
+    ("Operator", ("node", "deploy", "tokens", "devnet", "demo")),
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,19 @@ from click.testing import CliRunner
 
 from asset_bridge.chain.keys import checksum_address
 from asset_bridge.chain.records import OrderState
-from asset_bridge.cli import account_cmd, assets_cmd, catalog_cmd, inbox_cmd, pay_cmd, publish_cmd, settle_cmd
+from asset_bridge.cli import (
+    account_cmd,
+    assets_cmd,
+    catalog_cmd,
+    inbox_cmd,
+    pay_cmd,
+    publish_cmd,
+    settle_cmd,
+    tokens_cmd,
+)
 from asset_bridge.cli.session import wei_of
 from asset_bridge.client import Consumer, Provider
-from asset_bridge.errors import InputError
+from asset_bridge.errors import InputError, RefusedError
 from asset_bridge.keys.keccak import keccak
 from asset_bridge.trade.accept import accept, record_delivery
 from asset_bridge.trade.desk import Desk
@@ -58,7 +68,7 @@ def run(trade: Trade, monkeypatch: pytest.MonkeyPatch) -> Run:
         return opened
 
     def of(command: click.Command, *words: object, side: str = "") -> str:
-        for module in (account_cmd, assets_cmd, catalog_cmd, inbox_cmd, pay_cmd, publish_cmd, settle_cmd):
+        for module in (account_cmd, assets_cmd, catalog_cmd, inbox_cmd, pay_cmd, publish_cmd, settle_cmd, tokens_cmd):
             for name, kind in (("provider", Provider), ("consumer", Consumer)):
                 if hasattr(module, name):
                     who = side or name
@@ -174,3 +184,29 @@ def test_amounts_follow_the_tokens_decimals() -> None:
     for text, decimals in (("2.555", 2), ("7.5", 0), ("7.", 0)):
         with pytest.raises(InputError):
             wei_of(text, decimals)
+
+
+def test_the_governor_changes_the_list_and_nobody_else(trade: Trade, run: Run) -> None:
+    chain, other = trade.scene.chain, checksum_address(keccak(b"another token")[12:])
+    chain.add_token(other, "USDX", 6, permits=False)
+    chain.mine(3)
+    assert f"governor   {chain.governor.address}" in run(tokens_cmd.tokens)
+    for verb, token in (("allow", other), ("forbid", TOKEN)):
+        with pytest.raises(RefusedError) as refusal:
+            run(tokens_cmd.tokens, verb, token)
+        assert refusal.value.code == "trade.not-governor"
+    trade.consumer = replace(trade.consumer, account=chain.governor)
+    run(tokens_cmd.tokens, "allow", other.lower())
+    assert chain.tokens_active() == [TOKEN, other]
+    for verb, token in (("allow", other), ("allow", "0x" + "00" * 20), ("forbid", "0x" + "11" * 20)):
+        with pytest.raises(InputError) as wrong:
+            run(tokens_cmd.tokens, verb, token)
+        assert wrong.value.code == "trade.token-listed"
+    with pytest.raises(InputError) as missing:
+        run(tokens_cmd.tokens, "allow", "0x" + "22" * 20)
+    assert missing.value.code == "chain.token"
+    run(tokens_cmd.tokens, "forbid", TOKEN)
+    assert chain.tokens_active() == [other]
+    shown = run(tokens_cmd.tokens)
+    assert f"token      {TOKEN}  removed" in shown
+    assert f"token      {other}  yes" in shown

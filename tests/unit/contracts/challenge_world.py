@@ -6,7 +6,6 @@ import hashlib
 from typing import Any
 
 import boa
-import rlp
 from boa.contracts.abi.abi_contract import ABIContract
 from eth_hash.auto import keccak
 from eth_utils import to_checksum_address
@@ -15,6 +14,7 @@ from asset_bridge import reencryption as pre
 from asset_bridge.keys.derivation import ShareRandomness
 from asset_bridge.keys.secp256k1 import SecretScalar
 from asset_bridge.reencryption.chain_proof import to_chain_proof
+from tests.support.revm import next_addresses
 from tests.unit.contracts.world import DAY, HOUR, Node, Order, Role, World, deploy, pack_periods
 
 DEPOSIT = 10**16
@@ -28,8 +28,7 @@ class ChallengeWorld(World):
         del challenges
         self.verifier = deploy("ReencryptionVerifier")
         deployer = bytes.fromhex(Role(f"deployer of {fees} with challenges").address[2:])
-        nonce = boa.env.evm.vm.state.get_nonce(deployer)
-        later = [to_checksum_address(keccak(rlp.encode([deployer, nonce + i]))[12:]) for i in (1, 2)]
+        later = next_addresses(to_checksum_address(deployer), 3)[1:]
         settings = (self.development, fees, 60 if self.development else HOUR, self.grace)
         with boa.env.prank(to_checksum_address(deployer)):
             exchange = deploy("Exchange", self.ledger.address, self.registry.address, *later, *settings)

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import boa
 import pytest
 
+from tests.support.revm import FastEnv
 from tests.unit.contracts.world import World
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _engine() -> Iterator[None]:
+    """py-evm; in a run of tools/contract_mutants.py the faster revm, where contract accounts cannot call."""
+    with boa.swap_env(FastEnv() if os.environ.get("ASSET_BRIDGE_ENGINE") == "revm" else boa.env):
+        yield
 
 
 @pytest.fixture(scope="session")

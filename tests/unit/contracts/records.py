@@ -7,9 +7,11 @@ The kfrags here are random bytes with true receiver-side signatures: the contrac
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +23,14 @@ from eth.exceptions import Revert
 from eth_abi import decode, encode
 from eth_hash.auto import keccak
 from eth_utils import to_checksum_address
+from vyper.compiler import compile_from_file_input
+from vyper.compiler.input_bundle import FilesystemInputBundle
 
 from tools.vectors import contracts as spec
 
-ARTEFACTS = Path(__file__).resolve().parents[3] / "src" / "asset_bridge" / "chain" / "artefacts"
+# Another folder in a run of tools/contract_mutants.py.
+COMMITTED = Path(__file__).resolve().parents[3] / "src" / "asset_bridge" / "chain" / "artefacts"
+ARTEFACTS = Path(os.environ.get("ASSET_BRIDGE_ARTEFACTS", COMMITTED))
 MOCKS = Path(__file__).resolve().parents[3] / "contracts" / "mocks"
 ZERO = "0x" + "00" * 20
 DAY = 86_400
@@ -69,6 +75,23 @@ def deploy(name: str, *arguments: Any) -> ABIContract:
     code = bytes.fromhex(artefact["bytecode"][2:]) + encode(types, arguments)
     address, _ = boa.env.deploy_code(bytecode=code)
     return boa.loads_abi(json.dumps(abi), name=name).at(address)
+
+
+@cache
+def _compiled(name: str) -> tuple[str, bytes]:
+    bundle = FilesystemInputBundle([MOCKS])
+    made = compile_from_file_input(
+        bundle.load_file(f"{name}.vy"), input_bundle=bundle, output_formats=["abi", "bytecode"]
+    )
+    return json.dumps(made["abi"]), bytes.fromhex(made["bytecode"][2:])
+
+
+def mock(name: str, *arguments: Any) -> ABIContract:
+    """Deploy one of contracts/mocks."""
+    abi, code = _compiled(name)
+    inputs = next((e["inputs"] for e in json.loads(abi) if e["type"] == "constructor"), [])
+    address, _ = boa.env.deploy_code(bytecode=code + encode([_canonical(entry) for entry in inputs], arguments))
+    return boa.loads_abi(abi, name=name).at(address)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import boa
 import pytest
 from eth_hash.auto import keccak
 
-from tests.unit.contracts.world import DAY, ZERO, Order, Role, World, account_of, refuses
+from tests.unit.contracts.world import DAY, ZERO, Order, Role, World, account_of, mock, refuses
 from tools.vectors import contracts as spec
 
 WRONG_ACCEPT, WRONG_RECEIPT = "exchange: accept is not the node's", "exchange: receipt is not the node's"
@@ -36,7 +36,7 @@ def pay_with(world: World, order: Order, accepts: bytes) -> None:
 @pytest.mark.parametrize("door", ["claim", "settle", "refund", "pay", "open_balance", "expire"])
 def test_a_payee_cannot_come_back_in_by_another_door(world: World, door: str) -> None:
     """Attack: while the Exchange pays it, a payee calls another function of the Exchange to be paid twice."""
-    wallet = boa.load("contracts/mocks/Wallet.vy", world.stranger.address)
+    wallet = mock("Wallet", world.stranger.address)
     account = wallet_account(wallet)
     order, waiting = world.pay(), world.deliver()
     late, unpaid = world.request(), world.approve()
@@ -67,7 +67,7 @@ def test_a_payee_cannot_come_back_in_by_another_door(world: World, door: str) ->
 @pytest.mark.parametrize("door", ["withdraw", "collect", "add_stake"])
 def test_an_operator_cannot_take_its_stake_twice(world: World, door: str) -> None:
     """Attack: a contract that operates a node withdraws, and withdraws again while the stake is on its way to it."""
-    wallet = boa.load("contracts/mocks/Wallet.vy", world.stranger.address)
+    wallet = mock("Wallet", world.stranger.address)
     signer, salt = Role("signer of a contract"), b"\5" * 32
     boa.env.set_balance(wallet.address, 2 * 10**18)
     world.registry.register(salt, 2, world.epoch(signer, 2), b"", sender=str(wallet.address), value=10**18)
@@ -125,7 +125,7 @@ def test_a_cancellation_in_front_of_an_approval_costs_nobody_but_gas(world: Worl
 @pytest.mark.parametrize("burns", [False, True])
 def test_a_payee_with_a_bomb_holds_up_nobody(world: World, burns: bool) -> None:
     """Attack: a payee answers its payment with half a megabyte of data, or uses up all gas that it is given."""
-    hostile = boa.load("contracts/mocks/Hostile.vy", burns)
+    hostile = mock("Hostile", burns)
     account, order = wallet_account(hostile), world.pay()
     world.record(order, recorder=account)
     world.settle(order)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import boa
 import pytest
 from eth_abi import encode
 from eth_hash.auto import keccak
 
-from tests.unit.contracts.world import DAY, START, ZERO, Order, Role, World, account_of, pack_periods, refuses
+from tests.unit.contracts.world import DAY, START, ZERO, Order, Role, World, account_of, mock, pack_periods, refuses
 
 N = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
@@ -136,7 +135,7 @@ def test_a_whole_trade_is_submitted_by_a_stranger(world: World) -> None:
 
 
 def test_a_contract_account_signs_by_erc_1271(world: World) -> None:
-    wallet = boa.load("contracts/mocks/Wallet.vy", world.consumer.address)
+    wallet = mock("Wallet", world.consumer.address)
     asset = world.publish()
     order = world.request(asset, consumer=str(wallet.address))
     values: dict[str, Any] = {"wallet": str(wallet.address), "order": order.order_id}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import boa
 import pytest
+from eth_abi import decode
 
-from tests.unit.contracts.world import DAY, START, ZERO, Order, Role, World, account_of, refuses
+from tests.unit.contracts.world import DAY, START, ZERO, Order, Role, World, account_of, mock, refuses
 
 
 def agree(world: World, order: Order, sender: Role, provider: bytes = b"", consumer: bytes = b"") -> None:
@@ -196,8 +197,13 @@ def test_claims_go_to_the_payee_by_the_owner_alone(world: World) -> None:
     ):
         due, before = world.balance(account), boa.env.get_balance(payee.address)
         world.exchange.claim(ZERO, account, b"", sender=sender.address)
+        (logged,) = world.exchange._computation.get_raw_log_entries()
+        assert list(logged[2][1:]) == [0, int.from_bytes(account, "big")]
+        assert decode(["address", "uint256"], logged[3]) == (payee.address.lower(), due)
         assert boa.env.get_balance(payee.address) == before + due
         assert world.balance(account) == 0
+        with refuses("exchange: balance is open"):  # no claim sets the slot back to zero
+            world.exchange.open_balance(ZERO, account)
         with refuses("exchange: nothing to claim"):
             world.exchange.claim(ZERO, account, b"", sender=sender.address)
 
@@ -284,7 +290,7 @@ def test_an_unpaid_order_is_never_refunded(world: World) -> None:
 
 def test_a_payee_that_refuses_money_holds_up_nobody(world: World) -> None:
     """Griefing: the provider's payee reverts; consumer, nodes and recorder are paid all the same."""
-    wallet = boa.load("contracts/mocks/Wallet.vy", world.provider.address)
+    wallet = mock("Wallet", world.provider.address)
     change = (world.provider.address, world.provider.address, wallet.address, world.recovery.address)
     world.ledger.propose_change(*change, b"", sender=world.provider.address)
     order = world.pay()
@@ -305,7 +311,7 @@ def test_a_payee_that_refuses_money_holds_up_nobody(world: World) -> None:
 
 def test_a_payee_that_calls_back_gains_nothing(world: World) -> None:
     """Reentrancy: the payee claims again while it is being paid."""
-    wallet = boa.load("contracts/mocks/Wallet.vy", world.stranger.address)
+    wallet = mock("Wallet", world.stranger.address)
     account = bytes(12) + bytes.fromhex(str(wallet.address)[2:])
     order = world.pay()
     other = world.pay()

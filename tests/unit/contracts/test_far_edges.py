@@ -5,7 +5,7 @@ from __future__ import annotations
 import boa
 from eth_hash.auto import keccak
 
-from tests.unit.contracts.world import LIGHT, TEE, ZERO, Role, World, account_of, refuses
+from tests.unit.contracts.world import LIGHT, TEE, ZERO, Role, World, account_of, mock, refuses
 from tools.vectors.contracts import node_id
 
 SLOTS = 64
@@ -78,7 +78,7 @@ def test_times_end_with_their_field(world: World) -> None:
 
 
 def test_an_operator_that_refuses_money_keeps_its_node(world: World) -> None:
-    wallet = boa.load("contracts/mocks/Wallet.vy", world.stranger.address)
+    wallet = mock("Wallet", world.stranger.address)
     boa.env.set_balance(wallet.address, 10**19)
     world.registry.register(bytes(32), LIGHT, world.epoch(Role("x"), LIGHT), b"", sender=wallet.address, value=10**18)
     wallet.behave(True, ZERO, b"")

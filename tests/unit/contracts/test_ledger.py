@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from copy import copy
 
 import boa
 import pytest
 from eth_hash.auto import keccak
 
-from tests.unit.contracts.world import DAY, START, ZERO, Role, World, deploy_refused, pack_periods, refuses
+from tests.unit.contracts.world import DAY, START, ZERO, Role, World, deploy, deploy_refused, pack_periods, refuses
 from tools.vectors import contracts as spec
 
 
@@ -238,6 +239,19 @@ def test_a_closed_exchange_takes_no_request_and_ends_its_orders(world: World) ->
     world.move_to(world.deadline(paid) + world.grace)
     world.refund(paid, claim_now=True, sender=world.consumer)
     assert (world.state(order), world.state(paid)) == ("settled", "refunded")
+
+
+@pytest.mark.parametrize("name", ["approve", "pay", "deliver", "window", "answer", "access"])
+def test_each_minimum_is_met_to_the_second(world: World, name: str) -> None:
+    """An odd number of seconds, and one less than it."""
+    minimum, other = DAY + 1, copy(world)
+    odd = pack_periods(**{name: minimum})
+    other.ledger = deploy("AssetLedger", world.governor.address, True, world.registry.address, 0, DAY, odd, [])
+    me = world.provider.address
+    other.ledger.set_profile(me, keccak(b"profile"), me, ZERO, b"", sender=me)
+    with refuses("ledger: period is too short"):
+        other.publish(offer_terms=(1, ZERO, bytes(32), pack_periods(**{name: minimum - 1})))
+    other.publish(offer_terms=(1, ZERO, bytes(32), odd))
 
 
 def test_periods_have_a_minimum_of_a_day_outside_a_development_deployment(world: World) -> None:

@@ -7,11 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 import boa
-import rlp
 from boa.contracts.abi.abi_contract import ABIContract
 from eth_hash.auto import keccak
-from eth_utils import to_checksum_address
 
+from tests.support.revm import next_addresses
 from tests.unit.contracts.records import (
     ARTEFACTS,
     DAY,
@@ -33,6 +32,7 @@ from tests.unit.contracts.records import (
     account_of,
     deploy,
     deploy_refused,
+    mock,
     pack_periods,
     refuses,
 )
@@ -60,6 +60,7 @@ __all__ = [
     "account_of",
     "deploy",
     "deploy_refused",
+    "mock",
     "pack_periods",
     "refuses",
 ]
@@ -81,7 +82,7 @@ class World:
         self.vendor = SIMULATED if development else TDX
         delay = 0 if development else 7 * DAY
         self.grace = HOUR if development else DAY
-        self.token = boa.load(str(MOCKS / "Token.vy"))
+        self.token = mock("Token")
         with boa.env.prank(self.governor.address):
             self.registry = deploy(
                 "NodeRegistry",
@@ -123,8 +124,7 @@ class World:
         """An Exchange and its Grants, whose address is known before it exists."""
         self.challenges = Role("challenges")
         deployer = Role(f"deployer {fees}").address
-        nonce = boa.env.evm.vm.state.get_nonce(bytes.fromhex(deployer[2:]))
-        grants = to_checksum_address(keccak(rlp.encode([bytes.fromhex(deployer[2:]), nonce + 1]))[12:])
+        grants = next_addresses(deployer, 2)[1]
         with boa.env.prank(deployer):
             exchange = deploy(
                 "Exchange",
