@@ -29,6 +29,10 @@ from benchmarks.common import ROOT, Row
 from tests.unit.tee.ready import ReadyNode, ready_node
 
 ROUNDS, REPEATS = 12, 60
+SERVING_ROUNDS, SERVING = (
+    4,
+    800,
+)  # of the rates over HTTP and in process alike: the best of few long rounds is not that of many short ones
 CLIENTS, EACH = 32, 40
 WARM, SERVED = 2_000, 20_000
 BATCH = 8
@@ -58,6 +62,7 @@ def _rows() -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder:
         ready = ready_node(Path(folder))
         whole, alone, reads = _in_process(ready)
+        inside = _rate_in_process(ready)
         yield Row(
             f"TEE node: one fully checked request ({reads} chain reads, excluded)",
             f"{whole * 1e6:.0f} µs",
@@ -69,11 +74,11 @@ def _rows() -> Iterator[Row]:
     with _server() as server:
         for batch, goal in ((1, 0.5), (BATCH, 0.8)):
             over_http = server.cpu_seconds(batch)
-            ratio = whole / over_http
+            ratio = inside / over_http
             yield Row(
                 f"TEE node: requests a core serves over HTTP, {'unbatched' if batch == 1 else f'in batches of {batch}'}",
                 f"{1 / over_http:.0f}/s",
-                f"in process {1 / whole:.0f}/s",
+                f"in process {1 / inside:.0f}/s",
                 ratio,
                 f"≥ {goal}",
                 ratio >= goal,
@@ -128,6 +133,18 @@ def _in_process(ready: ReadyNode) -> tuple[float, float, int]:
     return best["whole"], best["alone"], reads
 
 
+def _rate_in_process(ready: ReadyNode) -> float:
+    """Processor seconds of a request in process, counted as `_Server.cpu_seconds` counts."""
+    asked = itertools.cycle(zip(ready.orders, ready.fetches, strict=True))
+    best = 1.0
+    for _ in range(SERVING_ROUNDS):
+        started = time.process_time()
+        for _ in range(SERVING):
+            ready.core.reencrypt(*next(asked))
+        best = min(best, (time.process_time() - started) / SERVING)
+    return best
+
+
 class _Server:
     """The node in a process of its own."""
 
@@ -138,8 +155,8 @@ class _Server:
         """Processor seconds of the server for one request, when asked in batches of `batch`; the best of a few rounds."""
         body = [self._body(batch, start) for start in range(len(self._requests))]
         best = 1.0
-        for _ in range(4):
-            asked = 800 // batch
+        for _ in range(SERVING_ROUNDS):
+            asked = SERVING // batch
             before = self._used()
             self._ask_from([body] * 4, asked // 4)
             best = min(best, (self._used() - before) / (asked // 4 * 4 * batch))

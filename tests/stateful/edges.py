@@ -153,7 +153,8 @@ def _order_key(m: ChainMachine, pick: int) -> Edge:
 def _node_expiry(m: ChainMachine, pick: int) -> Edge | None:
     """A node whose epoch ended takes no order."""
     order, tee, at = _fresh(m, pick, OrderState.REQUESTED), m.scene.tees[3], m.pair.twin.now_at + 20
-    if not m.pair.twin.node(tee.node_id).live:
+    others = [m.pair.twin.node(other.node_id) for other in m.scene.tees[1:3]]  # whose epochs must not end before
+    if not m.pair.twin.node(tee.node_id).live or any(other.current.expires_at <= at for other in others):
         return None
     tee.operator.renew_node(tee.node_id, **m.scene.epoch(NodeKind.TEE, tee.key, at))  # type: ignore[arg-type]
     approval = m.scene.approval(order, nodes=m.scene.tees[1:])

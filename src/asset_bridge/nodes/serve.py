@@ -145,9 +145,13 @@ def serve(
         ssl_keyfile=tls.key if tls else None,
     )
     server = _Server(config, port_file, bound)
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        server.should_exit = True
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        # uvicorn raises a caught signal again when it has stopped; this handler makes that a normal end.
-        signal.signal(number, _already_stopped)
+        # For a signal that comes before uvicorn has handlers of its own, and for one that it caught: it raises that again at its end.
+        signal.signal(number, stop)
     try:
         server.run(sockets=[listener])
     finally:
@@ -188,7 +192,3 @@ class _Server(uvicorn.Server):
             part.write_text(f"{self._port}\n")
             part.replace(self._port_file)
         logging.getLogger("asset_bridge.node").info("listening", extra={"fields": {"port": self._port}})
-
-
-def _already_stopped(_number: int, _frame: FrameType | None) -> None:
-    return None

@@ -43,11 +43,21 @@ serve(app, guard, port=int(sys.argv[2]), port_file=Path(sys.argv[1]) / "port", t
 """
 
 
-def start(folder: Path, port: int = 0) -> subprocess.Popen[bytes]:
+EARLY = """
+import signal, uvicorn
+run = uvicorn.Server.run
+def told_before(self, sockets):
+    signal.raise_signal(signal.SIGTERM)
+    run(self, sockets=sockets)
+uvicorn.Server.run = told_before
+"""
+
+
+def start(folder: Path, port: int = 0, before: str = "") -> subprocess.Popen[bytes]:
     source = Path(__file__).resolve().parents[3] / "src"
     environment = {**os.environ, "PYTHONPATH": str(source)}
     return subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(folder), str(port)], stderr=subprocess.DEVNULL, env=environment
+        [sys.executable, "-c", before + SCRIPT, str(folder), str(port)], stderr=subprocess.DEVNULL, env=environment
     )
 
 
@@ -148,6 +158,17 @@ def test_a_node_listens_answers_and_stops(tmp_path: Path) -> None:
             process.kill()
             process.wait()
             (tmp_path / "stopped").unlink(missing_ok=True)
+
+
+def test_a_signal_before_the_server_runs_is_not_lost(tmp_path: Path) -> None:
+    """A network that is stopped while its nodes start leaves none behind."""
+    process = start(tmp_path, before=EARLY)
+    try:
+        assert process.wait(30) == 0
+        assert not (tmp_path / "port").exists()
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_answers_do_not_wait_for_acknowledged_packets() -> None:
