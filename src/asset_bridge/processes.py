@@ -10,7 +10,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -22,6 +24,7 @@ from pathlib import Path
 from asset_bridge.errors import UnavailableError
 
 _POLL_SECONDS = 0.05
+_FIRST_PORT, _LAST_PORT, _PORT_TRIES = 10_000, 32_768, 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +184,26 @@ def end_with(descriptor: int) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, name="end-with-parent", daemon=True).start()
+
+
+def free_ports(count: int) -> list[int]:
+    """`count` different loopback ports that nobody uses now.
+
+    From below the range out of which the system gives ports to outgoing connections (32768 up on Linux, 49152 elsewhere), where one
+    that was free a moment ago is soon taken. Does not promise: that they are still free when they are used.
+
+    Raises:
+        UnavailableError(node.port): there are not so many.
+    """
+    found: set[int] = set()
+    for _ in range(count + _PORT_TRIES):
+        if len(found) == count:
+            return list(found)
+        port = _FIRST_PORT + secrets.randbelow(_LAST_PORT - _FIRST_PORT)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            found.add(port)
+    raise UnavailableError("node.port", "No free port was found on this machine.", actor="operator")
 
 
 def python_module(module: str, *arguments: str) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import time
 from pathlib import Path
 
@@ -36,11 +35,7 @@ class GethChain(DevChain):
             time.sleep(0.2)
 
     def _launch(self) -> None:
-        ports = []
-        for _ in range(2):
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                ports.append(int(probe.getsockname()[1]))
+        ports = processes.free_ports(2)
         (self.folder / "port.json").write_text(json.dumps(ports[0]))
         argv = [str(self._geth), "--dev", "--dev.period", "1", "--datadir", str(self.folder / "data"), "--ipcdisable"]
         argv += ["--http", "--http.addr", "127.0.0.1", "--http.port", str(ports[0]), "--http.api", "eth,net,web3"]

@@ -13,6 +13,7 @@ import subprocess
 import time
 from pathlib import Path
 
+from asset_bridge.processes import free_ports
 from tools import debian
 
 TOOLS = ("swtpm", "swtpm_setup", "swtpm_localca", "tpm2_quote", "tpm2_createak")
@@ -92,9 +93,9 @@ def _free_pair() -> int:
     """A port whose follower is free too; the tools expect the control channel there."""
     while True:
         with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port = int(first.getsockname()[1])
+            (port,) = free_ports(1)
             try:
+                first.bind(("127.0.0.1", port))
                 second.bind(("127.0.0.1", port + 1))
             except (OSError, OverflowError):
                 continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from asset_bridge import processes
 from asset_bridge.errors import UnavailableError
 from asset_bridge.processes import Running, start, start_mark, wait_for_file
 
@@ -102,3 +104,22 @@ def test_children_end_when_their_parent_is_killed(tmp_path: Path) -> None:
 def test_a_damaged_record_is_no_process(tmp_path: Path) -> None:
     (tmp_path / "record.json").write_text('{"pid": "x"')
     assert Running.load(tmp_path / "record.json") is None
+
+
+def test_free_ports_are_different_unused_and_not_those_of_outgoing_connections() -> None:
+    ports = processes.free_ports(50)
+    assert len(set(ports)) == 50
+    assert all(10_000 <= port < 32_768 for port in ports)
+    for port in ports:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+
+
+def test_no_free_port_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        monkeypatch.setattr(processes, "_FIRST_PORT", taken.getsockname()[1])
+        monkeypatch.setattr(processes, "_LAST_PORT", taken.getsockname()[1] + 1)
+        with pytest.raises(UnavailableError) as caught:
+            processes.free_ports(1)
+    assert caught.value.code == "node.port"

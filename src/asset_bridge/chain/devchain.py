@@ -155,7 +155,7 @@ class DevChain:
     def _launch(self) -> None:
         port_file = self.folder / "port.json"
         if not port_file.exists():
-            port_file.write_text(json.dumps(self._asked_port or _free_port()))
+            port_file.write_text(json.dumps(self._asked_port or processes.free_ports(1)[0]))
         port = int(json.loads(port_file.read_text()))
         if _taken(port):
             raise UnavailableError(
@@ -197,12 +197,6 @@ class DevChain:
         if self._block_seconds:
             # A restarted anvil has no state of the blocks before its start, and `final` lies two blocks back.
             endpoint.call("anvil_mine", hex(DEVELOPMENT_FINALITY_DEPTH + 1))
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _taken(port: int) -> bool:

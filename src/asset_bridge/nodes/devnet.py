@@ -13,7 +13,6 @@ import importlib.util
 import json
 import os
 import shutil
-import socket
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -211,10 +210,11 @@ class Devnet:
             measurements=((int(Vendor.SIMULATED), report.measurement_id(report.measurement_of(LISTED))),),
         )
         deployment = deploy(self._chain.rpc_url, deployer, config)
+        ports = processes.free_ports(len(members))
         settings = {
             "deployment": deployment.to_json(),
             "kubo": kubo,
-            "members": [{"name": one.name, "port": free_port()} for one in members],
+            "members": [{"name": one.name, "port": port} for one, port in zip(members, ports, strict=True)],
         }
         part = self.folder / (SETTINGS_FILE + ".part")
         part.write_text(json.dumps(settings, indent=1))
@@ -289,13 +289,6 @@ class Devnet:
             self.policy_file.write_text(
                 render(development(network.chain_id, dict(sorted(operators.items())), listed, root.read_bytes()))
             )
-
-
-def free_port() -> int:
-    """A loopback port that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def require_simulator() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import socket
 import subprocess
 from collections import Counter
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 from asset_bridge.ipfs.embedded import EmbeddedStore
 from asset_bridge.ipfs.store import put_document
 from asset_bridge.ipld.unixfs import LEAF_BYTES
+from asset_bridge.processes import free_ports
 from tests.ports.test_blocks import blocks_of, content
 from tests.support.zygote import Zygote, alive, ended, until
 
@@ -27,7 +27,7 @@ class World:
     def __init__(self, zygote: Zygote, folder: Path) -> None:
         self.zygote, self.folder = zygote, folder
         folder.mkdir(parents=True, exist_ok=True)
-        self.ports = [_free_port() for _ in range(3)]
+        self.ports = free_ports(3)
         self.pids: dict[str, int] = {}
         (folder / "body").write_bytes(DATA)
 
@@ -119,10 +119,3 @@ def _traced(pid: int) -> bool:
         return all("TracerPid:\t0" not in (task / "status").read_text() for task in tasks)
     except FileNotFoundError:
         return True
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-    return port

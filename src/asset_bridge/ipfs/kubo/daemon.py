@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import threading
 import time
@@ -96,7 +95,7 @@ class KuboDaemon:
             UnavailableError(ipfs.kubo-start): kubo ended or did not get ready; names the cause and the log.
         """
         self._stopping.clear()
-        self._ports = self._ports or free_ports()
+        self._ports = self._ports or _two_ports()
         with disk_errors():
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             if not (self.repo / "config").exists():
@@ -256,12 +255,9 @@ class KuboDaemon:
         )
 
 
-def free_ports() -> tuple[int, int]:
-    """Two loopback ports that nobody uses now."""
-    with socket.socket() as one, socket.socket() as other:
-        one.bind(("127.0.0.1", 0))
-        other.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1]), int(other.getsockname()[1])
+def _two_ports() -> tuple[int, int]:
+    api, gateway = processes.free_ports(2)
+    return api, gateway
 
 
 def _authorization(secret: str) -> dict[str, Any]:
