@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import click
 
+from asset_bridge.chain.records import Sent
 from asset_bridge.cli.app import App, WithDefault, common, examples
 from asset_bridge.cli.output import moment
 from asset_bridge.cli.session import consumer, cost_lines, token_of
+from asset_bridge.trade.ports import ChainAccount
 from asset_bridge.trade.tokens import allow_token, forbid_token
 
 
@@ -31,11 +35,8 @@ def tokens() -> None:
 def list_(app: App) -> None:
     """Show every token that was ever on the list, and from when on it may be a price."""
     with consumer(app, acting=False) as session:
-        times, now_at, governor = (
-            session.chain.token_times(),
-            session.chain.block().timestamp,
-            session.chain.governor_address(),
-        )
+        times, governor = session.chain.token_times(), session.chain.governor_address()
+        now_at = session.chain.block().timestamp
         lines = [f"governor   {governor}"]
         for token, at in times.items():
             when = "removed" if not at else "yes" if at <= now_at else f"from {moment(at)}"
@@ -49,9 +50,7 @@ def list_(app: App) -> None:
 @common
 def allow(app: App, *, token: str) -> None:
     """Let TOKEN be a price, after the network's delay. Not one that keeps a fee of transfers: payments in it fail."""
-    with consumer(app) as session:
-        sent = allow_token(session.desk.account, token_of(token))
-        app.result(sent, [f"token      {token_of(token)}", *cost_lines(sent)], next_command=app.command("tokens"))
+    _change(app, token, allow_token)
 
 
 @tokens.command("forbid", epilog=examples("asset-bridge tokens forbid 0x52908400098527886E0F7030069857D2E4169EE7"))
@@ -59,6 +58,11 @@ def allow(app: App, *, token: str) -> None:
 @common
 def forbid(app: App, *, token: str) -> None:
     """Let TOKEN be no price for new requests, at once. Orders in it go on, and what waits in it can be claimed."""
+    _change(app, token, forbid_token)
+
+
+def _change(app: App, token: str, change: Callable[[ChainAccount, str], Sent]) -> None:
     with consumer(app) as session:
-        sent = forbid_token(session.desk.account, token_of(token))
-        app.result(sent, [f"token      {token_of(token)}", *cost_lines(sent)], next_command=app.command("tokens"))
+        address = token_of(token)
+        sent = change(session.desk.account, address)
+        app.result(sent, [f"token      {address}", *cost_lines(sent)], next_command=app.command("tokens"))

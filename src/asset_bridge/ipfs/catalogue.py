@@ -5,10 +5,10 @@ Source: ipfs/embedded.py. Promises: a damaged or unreadable file is replaced by 
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from pathlib import Path
 
+from asset_bridge.ipfs.database import open_derived
 from asset_bridge.ipld.cid import DAG_PB, RAW, Cid
 from asset_bridge.ipld.unixfs import FileDag
 
@@ -28,26 +28,7 @@ class Catalogue:
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
-        try:
-            self._db = self._open(path)
-        except sqlite3.DatabaseError:
-            for suffix in ("", "-wal", "-shm"):
-                path.with_name(path.name + suffix).unlink(missing_ok=True)
-            self._db = self._open(path)
-
-    @staticmethod
-    def _open(path: Path) -> sqlite3.Connection:
-        db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        try:
-            db.execute("PRAGMA journal_mode=WAL")
-            db.execute("PRAGMA synchronous=NORMAL")
-            db.executescript(_SCHEMA)
-            if db.execute("PRAGMA quick_check").fetchone() != ("ok",):
-                raise sqlite3.DatabaseError("damaged")
-        except sqlite3.DatabaseError:
-            db.close()
-            raise
-        return db
+        self._db = open_derived(path, _SCHEMA, whole=True)
 
     def bodies(self) -> list[tuple[Cid, int]]:
         """Root and length of each body."""

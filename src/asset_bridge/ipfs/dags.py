@@ -16,13 +16,13 @@ import hashlib
 import os
 import secrets
 import shutil
-import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from asset_bridge.errors import TamperedError
+from asset_bridge.ipfs.database import open_derived
 from asset_bridge.ipfs.files import disk_errors, fsync_path
 from asset_bridge.ipfs.memory import disk_full
 from asset_bridge.ipld.any_car import MAX_CID_BYTES, archive_header, read_archive, roots_of, section, section_name
@@ -105,12 +105,7 @@ class DagStore:
             with contextlib.suppress(OSError), open(part, "rb") as left:
                 fcntl.flock(left, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 part.unlink()
-        try:
-            self._db = self._open()
-        except sqlite3.DatabaseError:
-            for suffix in ("", "-wal", "-shm"):
-                (folder / f"dags.sqlite{suffix}").unlink(missing_ok=True)
-            self._db = self._open()
+        self._db = open_derived(folder / "dags.sqlite", _SCHEMA)
         self._sync()
 
     def get(self, cid: ContentId) -> bytes | None:
@@ -172,17 +167,6 @@ class DagStore:
             self._db.close()
 
     # --- inside -------------------------------------------------------------------------------------------------------------
-
-    def _open(self) -> sqlite3.Connection:
-        db = sqlite3.connect(self._folder / "dags.sqlite", check_same_thread=False, isolation_level=None)
-        try:
-            db.execute("PRAGMA journal_mode=WAL")
-            db.execute("PRAGMA synchronous=NORMAL")
-            db.executescript(_SCHEMA)
-        except sqlite3.DatabaseError:
-            db.close()
-            raise
-        return db
 
     def _rows(self, multihash: bytes) -> list[tuple[str, int, int]]:
         with self._lock:

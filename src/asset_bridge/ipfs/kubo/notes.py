@@ -6,10 +6,10 @@ then begun anew. Not thread-safe; whoever owns it locks.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from asset_bridge.ipfs.database import open_derived
 from asset_bridge.ipfs.files import disk_errors
 from asset_bridge.ipld.cid import Cid
 
@@ -27,12 +27,7 @@ class Notes:
     """The file `path`."""
 
     def __init__(self, path: Path) -> None:
-        try:
-            self._db = _open(path)
-        except sqlite3.DatabaseError:
-            for suffix in ("", "-wal", "-shm"):
-                path.with_name(path.name + suffix).unlink(missing_ok=True)
-            self._db = _open(path)
+        self._db = open_derived(path, _SCHEMA)
 
     def begin(self, root: Cid, length_bytes: int) -> None:
         """A new import."""
@@ -111,15 +106,3 @@ class Notes:
     def _end(self, root: Cid) -> None:
         self._db.execute("DELETE FROM imports WHERE root = ?", (root.to_bytes(),))
         self._db.execute("DELETE FROM blocks WHERE root = ?", (root.to_bytes(),))
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-    try:
-        db.execute("PRAGMA journal_mode=WAL")
-        db.execute("PRAGMA synchronous=NORMAL")
-        db.executescript(_SCHEMA)
-    except sqlite3.DatabaseError:
-        db.close()
-        raise
-    return db

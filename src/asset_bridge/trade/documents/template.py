@@ -134,9 +134,8 @@ def check_template(template: object) -> None:
     _check_schema(template, 0)
     if template.get("type") != "object":
         raise _refused("does not describe an object")
-    from jsonschema import (
-        Draft202012Validator,  # here, since few commands meet a template and all would pay for the import
-    )
+    # Here and below, since few commands meet a template and all would pay for the import.
+    from jsonschema import Draft202012Validator
     from jsonschema.exceptions import SchemaError
 
     try:
