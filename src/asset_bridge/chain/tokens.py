@@ -117,14 +117,17 @@ class TokenReader:
 
     def token_times(self) -> dict[str, int]:
         """From when on each token that was ever listed may be a price, in seconds since 1970; 0 where it was removed."""
-        block, known = self.source.block(), self.tokens_listed()
+        return self._token_times(self.source.block())
+
+    def _token_times(self, block: BlockRef) -> dict[str, int]:
+        known = self.tokens_listed()
         answers = self.source.calls([("AssetLedger", "token_active_at", (one,)) for one in known], block, At.HEAD)
         return {one: int(at) for one, at in zip(known, answers, strict=True)}
 
     def tokens_active(self) -> list[str]:
         """The tokens that may be a price now."""
-        now_at = self.source.block().timestamp
-        return [one for one, at in self.token_times().items() if 0 < at <= now_at]
+        block = self.source.block()
+        return [one for one, at in self._token_times(block).items() if 0 < at <= block.timestamp]
 
     def governor_address(self) -> str:
         """The account that keeps the AssetLedger's lists."""
