@@ -25,10 +25,8 @@ def deployed() -> ChallengeWorld:
 
 @pytest.fixture
 def world(deployed: ChallengeWorld) -> Iterator[ChallengeWorld]:
-    at = deployed.now
-    with boa.env.anchor():
+    with deployed.untouched():
         yield deployed
-    deployed.move_to(at)
 
 
 def challenged(world: ChallengeWorld, threshold: int = 2, shares: int = 3) -> Order:

@@ -1,0 +1,154 @@
+"""Changes of the contracts, one at a time: which there are, on which statements, and the artefacts of one of them.
+
+Mutants are changed comparisons, operators, whole numbers and truth values, and dropped statements. A statement moves money or
+changes a state (`MONEY`) when it writes storage, calls another contract, sends coins, or computes an amount, a time or a status
+that such a statement takes; a function that does any of this counts where it is called, too.
+Types, texts, events' fields and constants outside functions stay. Used by tools/contract_mutants.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tools import build_artefacts
+
+TOKENS: list[tuple[str, str]] = [
+    (r"(?<![<=>])<(?![<=])", "<="), (r"<=", "<"), (r"(?<![->])>(?![>=])", ">="), (r"(?<!>)>=", ">"),
+    (r"==", "!="), (r"!=", "=="), (r"(?<=\s)\+(?=[\s=])", "-"), (r"(?<=\s)-(?=[\s=])", "+"),
+    (r"(?<=\s)\*(?=\s)", "//"), (r"(?<=\s)//(?=\s)", "*"), (r"<<", ">>"), (r"(?<!>)>>", "<<"),
+    (r"(?<=\s)\|(?=[\s=])", "&"), (r"(?<=\s)&(?=[\s=])", "|"), (r"\band\b", "or"), (r"\bor\b", "and"),
+    (r"\bnot ", ""), (r"\bTrue\b", "False"), (r"\bFalse\b", "True"),
+    (r"unsafe_add", "unsafe_sub"), (r"unsafe_sub", "unsafe_add"), (r"\bmax\(", "min("), (r"\bmin\(", "max("),
+]  # fmt: skip
+NUMBER = re.compile(r"(?<![\w\"])\d[\d_]*(?![\w.])")
+DROPPED = re.compile(r"^\s+(assert |log |extcall |self\.\w+\(|\w+\._\w+\(|[\w.\[\]>& ]+ [-+|&]?= )")
+MONEY = re.compile(
+    r"^\s*((self|order_book|governed)\.\w+(\[.*\])?(\.\w+)? [-+|&^]?= |extcall "
+    r"|.*\b_(credit|take|pay_out|set_status|moved|refund|settle|send|claim|set|hold|record|actor)\("
+    r"|.*\b_(start_epoch|set_vendor|list_vendor|list_measurement|list_token|busy_until|with_accepted|with_row)\("
+    r"|.*raw_call\(|.*set_order\(|.*price \* |return \(? ?price"
+    r"|(left|part|reward|earned|amount|half|stake|bond|until|active_at|change_at)(: \w+)? [-+|&]?= "
+    r"|(stored|status|word|success|number|bitmap|given|account) [-+|&]?= )"
+)
+TYPED = re.compile(r"\[[\d_, ]+\]|: [A-Z]\w+\[\d+\]|(?:bytes|uint|int)\d+|x\"[0-9a-f]*\"|\"[^\"]*\"")
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One changed line, or a statement that is dropped."""
+
+    name: str
+    path: Path
+    line: int
+    text: str
+    money: bool
+    last: int
+    """The last line that `text` replaces."""
+
+    @property
+    def key(self) -> str:
+        """The change in its file."""
+        change = f"{self.line} {self.last} {self.text}".encode()
+        return hashlib.sha256(self.path.read_bytes() + b"\0" + change).hexdigest()[:24]
+
+
+def statements(text: str) -> Iterator[tuple[int, list[str]]]:
+    """Number of the first line and the lines, without comments, of each statement in the body of a function."""
+    quoted = body = False
+    lines: list[str] = []
+    for at, line in enumerate(text.splitlines()):
+        if line.count('"""') == 1:
+            quoted = not quoted
+        if quoted or '"""' in line:
+            continue
+        code = line.split("#")[0].rstrip()
+        if code and not code.startswith((" ", ")")) and not lines:
+            body = code.startswith(("def ", "@"))
+        lines.append(code)
+        bare = re.sub(r"\"[^\"]*\"", "", " ".join(lines))
+        if sum(bare.count(sign) for sign in "([{") > sum(bare.count(sign) for sign in ")]}"):
+            continue
+        if body and lines[0].startswith(" "):
+            yield at + 1 - len(lines), lines
+        lines = []
+
+
+def of(path: Path) -> Iterator[Mutant]:
+    """Every mutant of a file."""
+    where = f"contracts/{path.relative_to(build_artefacts.CONTRACTS)}"
+    for first, lines in statements(path.read_text()):
+        whole = " ".join(line.strip() for line in lines)
+        money = MONEY.match(whole) is not None
+        for at, code in enumerate(lines, first):
+            for what, text in _changes(code):
+                same = next((i for i, (old, new) in enumerate(zip(code, text, strict=False)) if old != new), 0)
+                yield Mutant(f"{where}:{at + 1}:{same + 1}: {what}", path, at, text, money, at)
+        if DROPPED.match(" " + whole) and not re.match(r"[\w.]+: \w+(\[.*\])? = ", whole):
+            text = lines[0][: len(lines[0]) - len(lines[0].lstrip())] + "pass"
+            yield Mutant(f"{where}:{first + 1}: dropped", path, first, text, money, first + len(lines) - 1)
+
+
+def _changes(code: str) -> Iterator[tuple[str, str]]:
+    safe = TYPED.sub(lambda found: "\0" * len(found[0]), code)  # types and texts stay
+    for pattern, other in TOKENS:
+        for found in re.finditer(pattern, safe):
+            yield f"{found[0].strip()} → {other or 'nothing'}", code[: found.start()] + other + code[found.end() :]
+    for found in NUMBER.finditer(safe):
+        number = int(found[0].replace("_", ""))
+        for other in sorted({number + 1, max(0, number - 1)} - {number}):
+            yield f"{found[0]} → {other}", code[: found.start()] + str(other) + code[found.end() :]
+
+
+def users(path: Path) -> list[Path]:
+    """The deployed contracts that contain a file."""
+    if path.parent == build_artefacts.CONTRACTS:
+        return [path]
+    texts = {p: p.read_text() for p in (*build_artefacts.CONTRACTS.glob("*.vy"), *path.parent.glob("*.vy"))}
+    found, waiting = {path}, [path]
+    while waiting:
+        stem = waiting.pop().stem
+        for other, text in texts.items():
+            if other not in found and re.search(rf"^from modules import {stem}$", text, re.MULTILINE):
+                found.add(other)
+                waiting.append(other)
+    return sorted(p for p in found if p.parent == build_artefacts.CONTRACTS)
+
+
+def compiled(mutant: Mutant, folder: Path) -> bool:
+    """Put artefacts with the change into `folder`; False when it does not compile, or to the same code."""
+    sources, made = folder / "contracts", folder / "artefacts"
+    shutil.copytree(build_artefacts.CONTRACTS, sources)
+    shutil.copytree(build_artefacts.ARTEFACTS, made)
+    target = sources / mutant.path.relative_to(build_artefacts.CONTRACTS)
+    lines = target.read_text().splitlines()
+    lines[mutant.line : mutant.last + 1] = [mutant.text] + [""] * (mutant.last - mutant.line)
+    target.write_text("\n".join(lines) + "\n")
+    used = users(mutant.path)
+    build_artefacts.CONTRACTS = sources
+    other = False
+    try:
+        for path in used:
+            artefact, as_is = build_artefacts.build(sources / path.name), made / f"{path.stem}.json"
+            other |= code_of(artefact) != code_of(json_of(as_is))
+            as_is.write_text(build_artefacts.render(artefact))
+    except (Exception, SystemExit):  # noqa: BLE001  whatever the compiler says of it, or too large a contract
+        return False
+    return other
+
+
+def json_of(path: Path) -> dict[str, Any]:
+    """An artefact."""
+    return dict(json.loads(path.read_text()))
+
+
+def code_of(artefact: dict[str, Any]) -> bytes:
+    """Creation code without the compiler's last words, among which is a digest of the sources; the last two bytes are their length."""
+    code = bytes.fromhex(artefact["bytecode"][2:])
+    return code[: -int.from_bytes(code[-2:], "big")]
