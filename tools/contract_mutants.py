@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import json
 import os
 import random
@@ -33,7 +34,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from tools import build_artefacts  # noqa: E402
-from tools.contract_changes import Mutant, compiled, of  # noqa: E402
+from tools.contract_changes import Mutant, compiled, of, quicken, unchanged  # noqa: E402
 from tools.mutants import tests_digest, write_page  # noqa: E402
 
 TESTS = "tests/unit/contracts"
@@ -87,6 +88,11 @@ class Judge:
         with contextlib.suppress(self.session.Failed):
             main.pytest_runtestloop(self.session)
         return self.session.testsfailed == 0
+
+
+def end_all(*_: object) -> None:
+    """On SIGTERM: whatever was started ends, too."""
+    os.killpg(0, signal.SIGKILL)
 
 
 def forked(act: Callable[[Any], int]) -> tuple[int, int]:
@@ -211,9 +217,18 @@ class Run:
                 print(f"survived  {mutant.name}", flush=True)
 
 
-def baseline(run: Run) -> None:
-    """Learn times, and which tests revm can run; then the unchanged contracts must pass in other orders, and on py-evm, too."""
+def baseline(run: Run, kept: Path) -> None:
+    """Learn times, and which tests revm can run; then the unchanged contracts must pass in other orders, and on py-evm, too.
+
+    Once for each state of tests and contracts.
+    """
     judge = run.judge
+    if kept.exists():
+        judge.seconds, found = json.loads(kept.read_text())
+        judge.on_revm = set(found)
+        return
+    if not unchanged():
+        raise SystemExit("contract_mutants: error: the contracts do not compile to the committed artefacts")
 
     def learn(said: Any) -> int:
         judge.passes(judge.all, "revm", None, until_first=False)
@@ -229,6 +244,7 @@ def baseline(run: Run) -> None:
         status, last = heard(*forked(lambda said, e=engine, c=chosen: run._tested(e, c, None, said)))  # type: ignore[misc]
         if status != SURVIVED:
             raise SystemExit(f"contract_mutants: error: {last} fails without any change ({what})")
+    kept.write_text(json.dumps([judge.seconds, found]))
     print(f"{len(items)} tests on revm, {sum(judge.seconds.values()):.0f} s; {len(left)} on py-evm", flush=True)
 
 
@@ -255,16 +271,27 @@ def main() -> int:
     print(f"{len(made)} changes, {len(money)} of money or state, {given.rest} of the others", flush=True)
 
     runs: list[Run] = []
+    tests = tests_digest([TESTS])
+    code = b"".join(path.read_bytes() for path in sorted(build_artefacts.ARTEFACTS.glob("*.json")))
+    state = hashlib.sha256(tests.encode() + code).hexdigest()[:16]
 
     def work(judge: Judge) -> None:
-        run = Run(money, rest, given.rest, judge, kept, tests_digest([TESTS]))
+        from tests.unit.contracts import records
+
+        run = Run(money, rest, given.rest, judge, kept, tests)
         run.read()
         runs.append(run)
-        baseline(run)
+        for path in records.MOCKS.glob("*.vy"):
+            records._compiled(path.stem)
+        baseline(run, CACHE / f"contracts-{state}.json")
         run.go(given.workers, until)
 
     import pytest
 
+    quicken()
+    if os.getpgrp() != os.getpid():
+        os.setpgid(0, 0)
+    signal.signal(signal.SIGTERM, end_all)
     pytest.main(["-q", "-s", "-p", "no:cacheprovider", TESTS], plugins=[Judge(work)])
     if not runs:
         return 2
