@@ -158,11 +158,23 @@ def json_of(path: Path) -> dict[str, Any]:
 
 
 def quicken() -> None:
-    """Let the compiler ask once for what it asks often; a third of its time. What it makes is the same (`unchanged`).
+    """Let the compiler do once what it does often: more than half of its time. What it makes is the same (`unchanged`).
 
     Before it names a value it optimizes the value's whole tree, to see whether a number is left of it. That can only be where the
-    optimizer changes the head of a tree, which it does for the operations below.
+    optimizer changes the head of a tree, which it does for the operations below. And with each change it optimizes all that stands
+    below once more, where nothing is left to do: what comes out for a tree depends on the tree and the operation above it alone.
     """
+    optimized = optimizer._optimize
+
+    def once(node: Any, parent: Any) -> tuple[bool, Any]:
+        above = parent.value if parent is not None else None
+        if above in vars(node).get("_done_below", ()):
+            return False, node
+        changed, made = optimized(node, parent)
+        vars(made).setdefault("_done_below", set()).add(above)
+        return changed, made
+
+    optimizer._optimize = once
     changing = {*optimizer.arith, "seq", "if", "iszero", "shl", "shr", "sar", "ceil32", "assert", "assert_unreachable"}
     asked = ir_node.IRnode.cache_when_complex
 
