@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 import boa
 from boa.contracts.abi.abi_contract import ABIContract
@@ -142,6 +144,20 @@ class World:
     @property
     def now(self) -> int:
         return int(boa.env.evm.patch.timestamp)
+
+    @contextmanager
+    def untouched(self) -> Iterator[Self]:
+        """The world, of which nothing that is done inside is left: on the chain, in time, in the nodes' epochs."""
+        before, nodes = dict(vars(self)), [self.light, *self.storage, *self.tees]
+        epochs, at = [(node.epoch, node.signer) for node in nodes], self.now
+        try:
+            with boa.env.anchor():
+                yield self
+        finally:
+            vars(self).update(before)
+            for node, epoch in zip(nodes, epochs, strict=True):
+                node.epoch, node.signer = epoch
+            self.move_to(at)
 
     def move_to(self, at: int) -> None:
         """Set the block time."""
