@@ -11,6 +11,7 @@ from asset_bridge.chain.records import ZERO_ADDRESS, ProviderAccount
 from asset_bridge.cli.app import App, Command, WithDefault, common, examples
 from asset_bridge.cli.output import amount, moment, remaining
 from asset_bridge.cli.session import consumer, cost_lines, provider
+from asset_bridge.cli.signing import signable
 from asset_bridge.client.results import Changed
 
 ENOUGH_COINS_WEI = 10**16
@@ -127,6 +128,7 @@ def _report(app: App, changed: Changed, whose: str | None) -> None:
 @click.argument("address")
 @_of
 @common
+@signable
 def payee(app: App, *, address: str, whose: str | None) -> None:
     """Have money paid out to ADDRESS. The change waits; `account apply` makes it take effect."""
     with provider(app) as session:
@@ -139,6 +141,7 @@ def payee(app: App, *, address: str, whose: str | None) -> None:
 @click.argument("address")
 @_of
 @common
+@signable
 def recovery(app: App, *, address: str, whose: str | None) -> None:
     """Let ADDRESS cancel and propose changes of this account. The change waits like any other."""
     with provider(app) as session:
@@ -149,6 +152,7 @@ def _simple(verb: str, text: str) -> Command:
     @account.command(verb, help=text, epilog=examples(f"asset-bridge account {verb}"))
     @_of
     @common
+    @signable
     def run(app: App, *, whose: str | None) -> None:
         with provider(app) as session:
             act = session.cancel_change if verb == "cancel" else session.apply_change
