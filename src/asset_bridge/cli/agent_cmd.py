@@ -28,7 +28,9 @@ DEFAULT_EVERY_SECONDS = 15
 @click.option("--once", is_flag=True, help="One turn, then end.")
 @common
 def agent(app: App, *, policy: Path | None, every: int, once: bool) -> None:
-    """Watch the inbox, seal lost shares again, record receipts. Approves and accepts only if the policy's [agent] says so.
+    """Watch the inbox, seal lost shares again, record receipts. Answers challenges of your deliveries with the nodes' fragments.
+
+    Approves and accepts only if the policy's [agent] says so; `reseal = false` and `answer = false` there switch those off.
 
     Runs until Ctrl-C. Each turn takes the home's lock; a turn that finds the home in use is left out.
     """
