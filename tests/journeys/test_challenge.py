@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from asset_bridge.chain.records import ZERO32, ZERO_ADDRESS, Offer, OrderState
+from asset_bridge.chain.messages import fetch_digest
+from asset_bridge.chain.records import ZERO32, ZERO_ADDRESS, FetchSignature, Offer, OrderState
 from asset_bridge.errors import InputError, RefusedError, UnavailableError
 from asset_bridge.trade.accept import record_delivery
 from asset_bridge.trade.challenge import answer, challenge, close
@@ -147,7 +148,8 @@ def test_a_stranger_gets_nothing_of_a_challenged_order(delivered: Trade) -> None
     trade.scene.chain.mine(3)
     fetch = trade.consumer.reader.recorded_fetch(trade.order_id)
     wrong = replace(fetch, signature=fetch.signature[:-1] + bytes([55 - fetch.signature[-1]]))
-    for given in (wrong, replace(fetch, generation=2)):
+    other = fetch_digest(trade.consumer.exchange_domain, trade.order_id, 2)
+    for given in (wrong, replace(fetch, generation=2), FetchSignature(2, trade.consumer.signer.sign_digest(other))):
         core = trade.scene.tees[0].core
         assert core is not None
         with pytest.raises(RefusedError):
