@@ -235,6 +235,23 @@ def test_after_a_revocation_only_recorded_nodes_owe(world: ChallengeWorld) -> No
     assert [world.stake(node) for node in order.nodes] == [10**18 - DEPOSIT, 10**18 - DEPOSIT, 10**18]
 
 
+@pytest.mark.parametrize("first", ["delivered", "revoked"])
+def test_a_challenge_after_a_revocation_is_met_by_the_recorded_nodes(world: ChallengeWorld, first: str) -> None:
+    """Attack: a consumer who has the data waits for a revocation, so that nobody can answer any more."""
+    if first == "delivered":
+        order = world.delivered()
+        world.revoke(order)
+    else:  # recorded within GRACE
+        order = world.pay(world.true_order())
+        world.revoke(order)
+        world.record_true(order, (0, 1))
+    world.open(order, bond=BOND)
+    world.answer(order, world.entry(0) + world.entry(1))
+    assert world.state(order) == "delivered"
+    assert world.challenge.challenge_of(order.order_id)[4]
+    assert [world.stake(node) for node in order.nodes] == [10**18] * 3
+
+
 def test_a_removed_exchange_cannot_hold_the_consumers_money(world: ChallengeWorld) -> None:
     """Exits work also when the registry no longer knows the Exchange; only the deposits are spared."""
     order = challenged(world)

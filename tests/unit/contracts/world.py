@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any
 
 import boa
 from boa.contracts.abi.abi_contract import ABIContract
 from eth_hash.auto import keccak
 
 from tests.support.revm import next_addresses
+from tests.unit.contracts.moments import Moments
 from tests.unit.contracts.records import (
     ARTEFACTS,
     DAY,
@@ -47,7 +46,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-class World:
+class World(Moments):
     """Deployed contracts and roles."""
 
     def __init__(self, *, development: bool = True, fees: tuple[int, ...] = (300, 50, 100, 100)) -> None:
@@ -119,28 +118,6 @@ class World:
                 self.grace,
             )
             return exchange, deploy("Grants", exchange.address)
-
-    @property
-    def now(self) -> int:
-        return int(boa.env.evm.patch.timestamp)
-
-    @contextmanager
-    def untouched(self) -> Iterator[Self]:
-        """The world, of which nothing that is done inside is left: on the chain, in time, in the nodes' epochs."""
-        before, nodes = dict(vars(self)), [self.light, *self.storage, *self.tees]
-        epochs, at = [(node.epoch, node.signer) for node in nodes], self.now
-        try:
-            with boa.env.anchor():
-                yield self
-        finally:
-            vars(self).update(before)
-            for node, epoch in zip(nodes, epochs, strict=True):
-                node.epoch, node.signer = epoch
-            self.move_to(at)
-
-    def move_to(self, at: int) -> None:
-        """Set the block time."""
-        boa.env.evm.patch.timestamp = at
 
     def random(self, count: int = 32) -> bytes:
         """Fixed bytes without zeros, so that gas is measured with payloads of real size."""
