@@ -111,14 +111,12 @@ def publish(desk: Desk, plan: Plan, work_folder: Path) -> Published:
         own = OwnKubo(plan.kubo.rpc(), lambda done, total: desk.progress("clean up", done, total))
     container_id = desk.randbytes(16)
     sealed_path = work_folder / f"{container_id.hex()}.sealed"
-    tweak = desk.vault.tweaks.create(container_id)  # fsynced: from here on the key of what we seal survives a crash
     place = {"kubo": plan.kubo.where, "secret_file": plan.kubo.secret_file} if plan.kubo is not None else {}
     sealing, summary = SEALING + container_id.hex(), None
+    if place:
+        desk.vault.journal.put(sealing, pack(place))  # after a kill, publish_sweep deletes from kubo what nothing names
+    tweak = desk.vault.tweaks.create(container_id)  # fsynced: from here on the key of what we seal survives a crash
     try:
-        if place:
-            desk.vault.journal.put(
-                sealing, pack(place)
-            )  # after a kill, publish_sweep deletes from kubo what nothing names
         keys = asset_keys(desk.vault.provider_seed.reveal(), tweak.reveal(), container_id)
         k_pre = desk.randbytes(32)
         summary = seal_to_disk(

@@ -3,7 +3,8 @@
 Source: design §6, docs/decisions/0055, 0056. `OwnKubo` is what vault.files_sealed calls Beside. Promises: the root that kubo found is
 compared with ours before the body counts as held; a kubo that fails does not end the sealing (`error` says it, `hold_body` does it again);
 of what is cut off no pin stays, and what was sent of it is deleted again as long as kubo answers (`left_bytes` 0).
-Does not promise: that kubo has written nothing more after it was cut off (an `ipfs repo gc` takes that).
+Does not promise: that nothing at all stays of what is cut off. Of a leaf on its way kubo makes a block of the part that came, and `add`
+keeps a folder of a hundred bytes around each file; nothing pins either, and `ipfs repo gc` takes both.
 """
 
 from __future__ import annotations
