@@ -99,8 +99,13 @@ def publish(
 
     What becomes public is shown first. Then: the key is saved, the data is sealed, the ciphertext goes to the storage nodes
     and is read back, one transaction lists it. If it stops half-way, `publish --resume` goes on; sealing is never resumed.
+
+    With --kubo the sealed data goes straight into an IPFS node of your own. Where one of the network's storage nodes keeps its blocks in
+    that same kubo (`node start storage --kubo-api`, or --kubo), the others copy from it and nothing is uploaded.
     """
     with provider(app) as session:
+        for line in [] if dry_run else session.clean_up():
+            app.note(line)
         if resume:
             left = session.unfinished()
             if not left:
@@ -192,10 +197,10 @@ def kubo_place(where: str | None, secret_file: Path | None) -> KuboPlace | None:
         return KuboPlace(
             file.kubo_api, secret or (str(file.folder / file.kubo_secret_file) if file.kubo_secret_file else "")
         )
-    if not file.kubo:
+    if not file.kubo or file.kind != "storage":
         raise InputError(
             "cli.no-kubo",
-            f"the storage node of {where} keeps its blocks in a folder of its own and not in kubo",
+            f"the node of {where} does not keep blocks in kubo",
             hint="publish without --kubo",
         )
     kubo = file.data_folder / "kubo"

@@ -36,7 +36,7 @@ def sweep(desk: Desk, work_folder: Path) -> list[str]:
         if name in notes and not _clean_kubo(desk, name, file, said):
             wholes.pop(name, None)
             continue
-        if file is not None:
+        if file is not None and name not in notes:
             said.append("A publish was cut off while it sealed; the sealed file that it left is deleted.")
         with contextlib.suppress(ValueError):
             desk.vault.tweaks.destroy(bytes.fromhex(name))  # nobody listed it, so it opens nothing
