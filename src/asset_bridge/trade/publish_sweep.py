@@ -38,8 +38,9 @@ def sweep(desk: Desk, work_folder: Path) -> list[str]:
             continue
         if file is not None and name not in notes:
             said.append("A publish was cut off while it sealed; the sealed file that it left is deleted.")
-        with contextlib.suppress(ValueError):
-            desk.vault.tweaks.destroy(bytes.fromhex(name))  # nobody listed it, so it opens nothing
+        if file is not None:  # not of a note alone: in a home restored from a backup its asset may be listed
+            with contextlib.suppress(ValueError):
+                desk.vault.tweaks.destroy(bytes.fromhex(name))  # nobody listed it, so it opens nothing
         for left in halves, wholes:
             if (path := left.pop(name, None)) is not None:
                 path.unlink()
