@@ -105,10 +105,16 @@ def publish(desk: Desk, plan: Plan, work_folder: Path) -> Published:
         InputError(sealing.on-chain-size): too large to be listed with the body on chain.
         UnavailableError: a node, the chain or `plan.kubo` is down; `resume` goes on from there once all is sealed.
     """
+    if plan.kubo is None:
+        return _publish(desk, plan, work_folder, None)
+    with contextlib.closing(plan.kubo.rpc()) as rpc:
+        return _publish(
+            desk, plan, work_folder, OwnKubo(rpc, lambda done, total: desk.progress("clean up", done, total))
+        )
+
+
+def _publish(desk: Desk, plan: Plan, work_folder: Path, own: OwnKubo | None) -> Published:
     source, description, terms, offer = prepare(desk, plan)
-    own = None
-    if plan.kubo is not None:
-        own = OwnKubo(plan.kubo.rpc(), lambda done, total: desk.progress("clean up", done, total))
     container_id = desk.randbytes(16)
     sealed_path = work_folder / f"{container_id.hex()}.sealed"
     place = {"kubo": plan.kubo.where, "secret_file": plan.kubo.secret_file} if plan.kubo is not None else {}
