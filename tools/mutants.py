@@ -175,7 +175,7 @@ def start(mutant: Mutant, tests: list[str], depth: str, times: Path) -> int:
     if pid:
         return pid
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    os.setsid()
+    os.setpgid(0, 0)
     with open(os.devnull, "w") as nothing:
         os.dup2(nothing.fileno(), 1)
         os.dup2(nothing.fileno(), 2)
