@@ -9,44 +9,40 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from asset_bridge.chain.keys import AccountKey
 from asset_bridge.ipfs.embedded import EmbeddedStore
 from asset_bridge.ipfs.gateway import BUFFER_BYTES, Gateway
-from asset_bridge.ipfs.growing import Growing
+from asset_bridge.ipfs.kubo.own import OwnKubo, add_body
 from asset_bridge.ipfs.kubo.rpc import KuboRpc
-from asset_bridge.ipfs.kubo.store import KuboStore
 from asset_bridge.ipfs.multi import MultiSource
 from asset_bridge.ipfs.store import dag_of_file, put_file
 from asset_bridge.ipld.cid import Cid
-from asset_bridge.ipld.unixfs import LEAF_BYTES
+from asset_bridge.ipld.unixfs import LEAF_BYTES, FileDag
 from asset_bridge.nodes.serve import serve as serve_app
 from asset_bridge.nodes.storage.app import StorageIdentity, build, only
+from asset_bridge.sealing.header import HEADER_BYTES
 from asset_bridge.sealing.open import Opener
-from asset_bridge.sealing.seal import Sealer
 from asset_bridge.transport.nonces import NonceStore
 from asset_bridge.transport.server import Guard
 from asset_bridge.vault.files import walk
 from asset_bridge.vault.files_opened import write_member
-from asset_bridge.vault.files_sealed import SealedFile, seal_to_disk, write_all_at
+from asset_bridge.vault.files_sealed import SealedFile, seal_to_disk
 
 WORKERS = os.cpu_count() or 2
 
 
-def kubo_store(repo: str, secret: str, notes: Path) -> KuboStore:
-    """A store over the daemon of this repository."""
+def rpc_of(repo: str, secret: str) -> KuboRpc:
+    """The daemon of this repository."""
     port = (Path(repo) / "api").read_text().rpartition("/")[2].strip()
-    return KuboStore(KuboRpc(f"http://127.0.0.1:{port}", secret=secret), notes, reserve_bytes=0)
+    return KuboRpc(f"http://127.0.0.1:{port}", secret=secret)
 
 
 def add(body: str, repo: str, _program: str, secret: str) -> str:
     """Put a body into kubo."""
     dag = dag_of_file(Path(body))
-    store = kubo_store(repo, secret, Path(body).with_name("notes"))
-    put_file(store, dag, Path(body))
-    store.close()
+    add_body(rpc_of(repo, secret), dag, Path(body))
     return str(dag.root)
 
 
@@ -114,36 +110,24 @@ def serve(folder: str, body: str) -> str:
 
 
 def publish(source: str, sealed: str, repo: str, _program: str, secret: str) -> str:
-    """Seal a file; its body goes into kubo as it is sealed. Then delete the sealed file again."""
-    files, out = walk(Path(source)), Path(sealed)
-    sealer = Sealer(
-        file_key=bytes(32),
-        container_id=os.urandom(16),
-        lister=bytes(20),
-        index=files.index,
-        randbytes=os.urandom,
-        workers=WORKERS,
-    )
-    growing = Growing(sealer.body_length_bytes)
-    store = kubo_store(repo, secret, out.with_name(out.name + ".notes"))
-    with open(out, "wb", buffering=0) as file, ThreadPoolExecutor(1) as sealing:
-        file.write(sealer.header)
-
-        def write_at(offset: int, segment: memoryview) -> None:
-            write_all_at(file.fileno(), segment, len(sealer.header) + offset)
-            growing.written(offset, len(segment))
-
-        summary = sealing.submit(sealer.write, files.read_at, write_at)
-        summary.add_done_callback(lambda done: growing.fail() if done.exception() else None)
-        store.add_growing(growing, out, len(sealer.header), lambda: summary.result().body)
-    store.close()
-    out.unlink()
-    return str(summary.result().body.root)
+    """Seal a file; its body goes into kubo as it is sealed (`publish --kubo`). Then delete the sealed file again."""
+    own = OwnKubo(rpc_of(repo, secret))
+    body = _sealed(source, Path(sealed), own)
+    if own.error is not None:
+        raise own.error
+    return str(body.root)
 
 
 def publish_sealed(source: str, sealed: str, repo: str, _program: str, secret: str) -> str:
     """The other design: seal the whole file, then put it into kubo."""
     out = Path(sealed)
+    body = _sealed(source, out, None, lambda body: add_body(rpc_of(repo, secret), body, out, HEADER_BYTES))
+    return str(body.root)
+
+
+def _sealed(
+    source: str, out: Path, beside: OwnKubo | None, then: Callable[[FileDag], object] = lambda _body: None
+) -> FileDag:
     summary = seal_to_disk(
         walk(Path(source)),
         out,
@@ -152,12 +136,11 @@ def publish_sealed(source: str, sealed: str, repo: str, _program: str, secret: s
         lister=bytes(20),
         randbytes=os.urandom,
         workers=WORKERS,
+        beside=beside,
     )
-    store = kubo_store(repo, secret, out.with_name(out.name + ".notes"))
-    put_file(store, summary.body, out, at=len(summary.header))
-    store.close()
+    then(summary.body)
     out.unlink()
-    return str(summary.body.root)
+    return summary.body
 
 
 ACTS: dict[str, Callable[..., str]] = {

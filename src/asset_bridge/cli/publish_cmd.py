@@ -24,6 +24,8 @@ from asset_bridge.cli.session import (
 from asset_bridge.cli.signing import signable
 from asset_bridge.client import Description, Provider
 from asset_bridge.errors import InputError, RefusedError
+from asset_bridge.ipfs.kubo.own import KuboPlace
+from asset_bridge.nodes.node_file import FILE_NAME, NodeFile
 from asset_bridge.vault.crypt4gh import read_secret_key
 
 
@@ -34,6 +36,7 @@ from asset_bridge.vault.crypt4gh import read_secret_key
         'asset-bridge publish records/ --title "Diabetes cohort, synthetic" --price 0.01 --terms terms.txt',
         'asset-bridge publish summary.csv --title "Summary table" --on-chain',
         'asset-bridge publish summary.csv --title "Summary table" --price 250 --token 0x52908400098527886E0F7030069857D2E4169EE7',
+        'asset-bridge publish records/ --title "Diabetes cohort, synthetic" --kubo http://127.0.0.1:5001   # into your own IPFS node',
         "asset-bridge publish --resume",
     ),
 )
@@ -56,6 +59,17 @@ from asset_bridge.vault.crypt4gh import read_secret_key
     metavar="SECRET-KEY",
     help="PATH is a Crypt4GH file that this key opens; it is sealed as what it holds, plaintext never on disk.",
 )
+@click.option(
+    "--kubo",
+    metavar="WHERE",
+    help="Put the ciphertext into your own kubo while it is sealed, and keep it pinned there: the URL of its RPC, its"
+    " repository (IPFS_PATH), or the folder of a storage node of yours on this machine.",
+)
+@click.option(
+    "--kubo-secret-file",
+    type=click.Path(path_type=Path, exists=True),
+    help="The bearer token for --kubo, where its RPC wants one.",
+)
 @click.option("--dry-run", is_flag=True, help="Show what would become public, and stop.")
 @click.option("--resume", is_flag=True, help="Finish what an earlier publish left unfinished.")
 @period_option
@@ -76,6 +90,8 @@ def publish(
     on_chain: bool,
     supersedes: str,
     crypt4gh_key: Path | None,
+    kubo: str | None,
+    kubo_secret_file: Path | None,
     dry_run: bool,
     resume: bool,
     period: tuple[str, ...],
@@ -85,8 +101,13 @@ def publish(
 
     What becomes public is shown first. Then: the key is saved, the data is sealed, the ciphertext goes to the storage nodes
     and is read back, one transaction lists it. If it stops half-way, `publish --resume` goes on; sealing is never resumed.
+
+    With --kubo the sealed data goes straight into an IPFS node of your own. Where one of the network's storage nodes keeps its blocks in
+    that same kubo (`node start storage --kubo-api`, or --kubo), the others copy from it and nothing is uploaded.
     """
     with provider(app) as session:
+        for line in [] if dry_run else session.clean_up():
+            app.note(line)
         if resume:
             left = session.unfinished()
             if not left:
@@ -109,6 +130,7 @@ def publish(
             "periods": periods_of(period, session.default_periods()),
             "on_chain": on_chain,
             "crypt4gh_key": crypt4gh_secret(crypt4gh_key),
+            "kubo": kubo_place(kubo, kubo_secret_file),
             "supersedes": bytes.fromhex(supersedes.removeprefix("0x")) if supersedes else bytes(32),
         }
         view = session.preview(path, **arguments)
@@ -116,8 +138,10 @@ def publish(
         shown = [f"What becomes public ({size(view.body_length_bytes)} of ciphertext):", *(f"  {row}" for row in rows)]
         if view.warning:
             shown += ["", f"WARNING: {view.warning}"]
+        if kubo:
+            shown.append(f"The ciphertext also stays in your kubo at {kubo}, pinned, until you remove the pin.")
         if dry_run:
-            again = again_of(path, title, price, token)
+            again = again_of(path, title, price, token, kubo, kubo_secret_file)
             app.result(view, [*shown, "", "Nothing was written or sent."], next_command=app.command(again))
             return
         for line in shown:
@@ -132,7 +156,7 @@ def publish(
             """Finished ciphertext is uploaded later; half a sealing is thrown away, so that one begins anew."""
             if len(session.unfinished()) > len(left):
                 return "publish --resume"
-            return again_of(path, title, price, token)
+            return again_of(path, title, price, token, kubo, kubo_secret_file)
 
         with resumable(app, how_to_resume):
             published = session.publish(path, **arguments)
@@ -146,10 +170,43 @@ def payable(session: Provider, token: str | None) -> Token:
     return session.token(address)
 
 
-def again_of(path: Path, title: str, price: str, token: str | None) -> str:
+def again_of(
+    path: Path, title: str, price: str, token: str | None, kubo: str | None = None, secret: Path | None = None
+) -> str:
     """The command that begins anew."""
-    in_token = f" --token {token}" if token else ""
-    return f"publish {shlex.quote(str(path))} --title {shlex.quote(title)} --price {price}{in_token}"
+    more = f" --token {token}" if token else ""
+    more += f" --kubo {shlex.quote(kubo)}" if kubo else ""
+    more += f" --kubo-secret-file {shlex.quote(str(secret))}" if secret else ""
+    return f"publish {shlex.quote(str(path))} --title {shlex.quote(title)} --price {price}{more}"
+
+
+def kubo_place(where: str | None, secret_file: Path | None) -> KuboPlace | None:
+    """What `--kubo` names.
+
+    Raises:
+        InputError(cli.kubo-secret-file): a secret and no kubo. InputError(cli.no-kubo): a node that keeps its blocks elsewhere.
+    """
+    if where is None:
+        if secret_file is not None:
+            raise InputError("cli.kubo-secret-file", "--kubo-secret-file says nothing without --kubo")
+        return None
+    secret = str(secret_file.absolute()) if secret_file else ""
+    folder = Path(where)
+    if "://" in where or not (folder / FILE_NAME).exists():
+        return KuboPlace(where if "://" in where else str(folder.absolute()), secret)
+    file = NodeFile.load(folder.absolute())
+    if file.kubo_api:
+        return KuboPlace(
+            file.kubo_api, secret or (str(file.folder / file.kubo_secret_file) if file.kubo_secret_file else "")
+        )
+    if not file.kubo or file.kind != "storage":
+        raise InputError(
+            "cli.no-kubo",
+            f"the node of {where} does not keep blocks in kubo",
+            hint="publish without --kubo",
+        )
+    kubo = file.data_folder / "kubo"
+    return KuboPlace(str(kubo / "repo"), secret or str(kubo / "rpc.secret"))
 
 
 def crypt4gh_secret(path: Path | None) -> bytes | None:
@@ -165,6 +222,7 @@ def _show(app: App, results: list) -> None:  # type: ignore[type-arg]
         lines += [
             f"asset      0x{done.asset_id.hex()}",
             f"body       {done.body_cid} ({size(done.body_length_bytes)}, {done.replicas} replicas read back)",
+            *([f"kubo       {done.kubo} keeps it pinned"] if done.kubo else []),
             *cost_lines(*done.sent),
         ]
     lines += ["", f"Back up now, the new key is not in your last backup: {app.command('backup FOLDER')}"]

@@ -19,6 +19,7 @@ from asset_bridge.client.examine import examiner_of
 from asset_bridge.client.results import Approved, ChosenNode, Resealed, Revoked
 from asset_bridge.client.session import Session
 from asset_bridge.errors import InputError
+from asset_bridge.ipfs.kubo.own import KuboPlace
 from asset_bridge.trade import answer
 from asset_bridge.trade import approve as approve_story
 from asset_bridge.trade import inbox as inbox_story
@@ -36,6 +37,7 @@ from asset_bridge.trade.evidence import VENDOR_NAMES, Examiner
 from asset_bridge.trade.offers import set_offer
 from asset_bridge.trade.preview import PublicView, preview
 from asset_bridge.trade.profile import name_ack_endpoint
+from asset_bridge.trade.publish_sweep import sweep
 from asset_bridge.vault.passphrase import Passphrase
 
 ACK_ACCOUNT = "ack"
@@ -82,6 +84,7 @@ class Provider(Session):
         supersedes: bytes | None = None,
         legal_name: str = "",
         crypt4gh_key: bytes | None = None,
+        kubo: KuboPlace | None = None,
     ) -> publish_story.Plan:
         return publish_story.Plan(
             path=Path(path),
@@ -92,6 +95,7 @@ class Provider(Session):
             supersedes=supersedes or ZERO32,
             legal_name=legal_name,
             crypt4gh_key=crypt4gh_key,
+            kubo=kubo,
         )
 
     def preview(self, path: Path | str, **plan: Any) -> PublicView:
@@ -102,9 +106,14 @@ class Provider(Session):
         """Seal a file or folder, upload the ciphertext, list it.
 
         Args: description, terms, price_wei; optional token, periods, on_chain, supersedes, legal_name,
-            crypt4gh_key (the secret key of a Crypt4GH file, which is sealed as what it holds).
+            crypt4gh_key (the secret key of a Crypt4GH file, which is sealed as what it holds),
+            kubo (a kubo of your own, which takes the ciphertext while it is sealed and keeps it pinned).
         """
         return publish_story.publish(self.desk, self._plan(path, **plan), self.home.work_folder)
+
+    def clean_up(self) -> list[str]:
+        """Delete what a publish that was killed while it sealed has left, here and in a kubo; a sentence on each thing that was found."""
+        return sweep(self.desk, self.home.work_folder)
 
     def unfinished(self) -> list[str]:
         """Publications that were sealed and not listed."""

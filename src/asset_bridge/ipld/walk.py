@@ -1,17 +1,19 @@
 """Paths and scopes over any DAG: which blocks a trustless gateway answers with, in depth-first order.
 
 Source: IPFS trustless gateway specification (dag-scope, entity-bytes), UnixFS and IPLD path resolution.
-Promises: only blocks that the answer needs are asked for; the path's blocks come first. Depth-first, each block as often as the walk meets
-it; identity ids are followed and never yielded. Does not promise: to follow symbolic links; a reader does.
+Promises: only blocks that the answer needs are asked for; the path's blocks come first. Depth-first; each block as often as the walk meets
+it, MOST_BLOCKS over all; or, with `sent`, once, and then what is below it is not walked again either: the work is that of the blocks and
+not of the paths to them. Identity ids are followed and never yielded. Does not promise: to follow symbolic links; a reader does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
-from asset_bridge.errors import InputError
+from asset_bridge.errors import InputError, RefusedError
 from asset_bridge.ipld.cid import DAG_PB
 from asset_bridge.ipld.content_id import DAG_CBOR, DAG_JSON, ContentId
 from asset_bridge.ipld.dagcbor import decode_dag_cbor, decode_dag_json, links_in
@@ -21,6 +23,9 @@ from asset_bridge.ipld.unixfs_node import DIRECTORY, FILE, RAW_NODE, SHARD, Name
 GetBlock = Callable[[ContentId], bytes]
 MOST_SEGMENTS = 256
 MOST_DIGITS = 20
+MOST_BLOCKS = 1 << 25
+"""Twice the blocks of the longest body. A DAG whose nodes name a child twice has 2^n paths at n levels; so many are walked, no more."""
+_WITH_LINKS = (DAG_PB, DAG_CBOR, DAG_JSON)
 ALL, ENTITY, BLOCK = "all", "entity", "block"
 
 
@@ -91,26 +96,64 @@ def resolve(get: GetBlock, root: ContentId, segments: list[str]) -> Resolved:
     return Resolved(tuple(passed), tuple(roots), cid, ())
 
 
+class _Visits:
+    """What the walk has met: of a DAG of n blocks with `sent`, n steps and a little; without, at most MOST_BLOCKS."""
+
+    def __init__(self, sent: AbstractSet[bytes] | None) -> None:
+        self._sent = sent
+        self._below: set[tuple[bytes, int, int, int]] = set()
+        self._count = 0
+
+    def enter(self, cid: ContentId, start: int = 0, after: int = 0) -> bool:
+        """Whether to walk this block, of which (a file's) the bytes from `start` up to `after` are wanted."""
+        self._count += 1
+        if self._count > MOST_BLOCKS:
+            raise RefusedError(
+                "ipfs.repeats", f"This DAG has more than {MOST_BLOCKS} blocks, counted as often as it names them."
+            )
+        if self._sent is None:
+            return True
+        if cid.codec not in _WITH_LINKS:
+            return cid.digest not in self._sent
+        place = (cid.digest, cid.codec, start, after)
+        if place in self._below:
+            return False
+        self._below.add(place)
+        return True
+
+
 def walk(
-    get: GetBlock, cid: ContentId, scope: str, wanted: ByteRange | None = None
+    get: GetBlock,
+    cid: ContentId,
+    scope: str,
+    wanted: ByteRange | None = None,
+    *,
+    sent: AbstractSet[bytes] | None = None,
 ) -> Iterator[tuple[ContentId, bytes]]:
-    """The terminal element's blocks for a scope. Raises what `get` raises, when the walk comes to that block."""
-    block = get(cid)
+    """The terminal element's blocks for a scope.
+
+    Args:
+        sent: digests of the blocks that the caller took so far, where none is wanted twice: what is below a block is then walked once. A
+            block of a file may still come again where other bytes below it are wanted.
+    Raises:
+        What `get` raises, when the walk comes to that block. RefusedError(ipfs.repeats): MOST_BLOCKS were walked.
+    """
+    block, visits = get(cid), _Visits(sent)
     if scope in (ALL, BLOCK) or cid.codec != DAG_PB:
         yield from _emit(cid, block)
         if scope == ALL:
-            yield from _all_below(get, cid, block)
+            yield from _all_below(get, cid, block, visits)
         return
     node = read_pb_node(block)
     yield from _emit(cid, block)
     if node.unixfs is None:
         return
     if node.unixfs.kind == SHARD:
-        yield from _shards(get, node)
+        yield from _shards(get, node, visits)
     elif node.unixfs.kind in (FILE, RAW_NODE):
         length = node.unixfs.length_bytes
         start, after = (0, length) if wanted is None else wanted.within(length)
-        yield from _file(get, node, start, after)
+        yield from _file(get, node, start, after, visits)
 
 
 def _emit(cid: ContentId, block: bytes) -> Iterator[tuple[ContentId, bytes]]:
@@ -118,12 +161,14 @@ def _emit(cid: ContentId, block: bytes) -> Iterator[tuple[ContentId, bytes]]:
         yield cid, block
 
 
-def _all_below(get: GetBlock, cid: ContentId, block: bytes) -> Iterator[tuple[ContentId, bytes]]:
+def _all_below(get: GetBlock, cid: ContentId, block: bytes, visits: _Visits) -> Iterator[tuple[ContentId, bytes]]:
     todo = [iter(links_of(cid, block))]
     while todo:
         child = next(todo[-1], None)
         if child is None:
             todo.pop()
+            continue
+        if not visits.enter(child):
             continue
         inner = get(child)
         yield from _emit(child, inner)
@@ -139,13 +184,15 @@ def links_of(cid: ContentId, block: bytes) -> list[ContentId]:
     return []
 
 
-def _shards(get: GetBlock, root: PbNode) -> Iterator[tuple[ContentId, bytes]]:
+def _shards(get: GetBlock, root: PbNode, visits: _Visits) -> Iterator[tuple[ContentId, bytes]]:
     """Every node of a sharded directory below its root, none of its members."""
     todo = [iter(_sub_shards(root))]
     while todo:
         link = next(todo[-1], None)
         if link is None:
             todo.pop()
+            continue
+        if not visits.enter(link.cid):
             continue
         block = get(link.cid)
         yield from _emit(link.cid, block)
@@ -157,7 +204,7 @@ def _sub_shards(node: PbNode) -> list[NamedLink]:
     return [link for link in node.links if len(link.name) == width and link.cid.codec == DAG_PB]
 
 
-def _file(get: GetBlock, root: PbNode, start: int, after: int) -> Iterator[tuple[ContentId, bytes]]:
+def _file(get: GetBlock, root: PbNode, start: int, after: int, visits: _Visits) -> Iterator[tuple[ContentId, bytes]]:
     """The blocks below a file's root that hold bytes from `start` up to `after`; of an empty range none."""
     todo = [iter(_needed(root, 0, start, after))]
     while todo:
@@ -165,14 +212,17 @@ def _file(get: GetBlock, root: PbNode, start: int, after: int) -> Iterator[tuple
         if one is None:
             todo.pop()
             continue
-        cid, at = one
+        cid, at, span = one
+        if not visits.enter(cid, max(0, start - at), min(span, after - at)):
+            continue
         block = get(cid)
         yield from _emit(cid, block)
         if cid.codec == DAG_PB:
             todo.append(iter(_needed(read_pb_node(block), at, start, after)))
 
 
-def _needed(node: PbNode, at: int, start: int, after: int) -> list[tuple[ContentId, int]]:
+def _needed(node: PbNode, at: int, start: int, after: int) -> list[tuple[ContentId, int, int]]:
+    """Each child that holds some of these bytes, with its place and its length."""
     if node.unixfs is None:
         return []
     at += node.unixfs.inline_bytes
@@ -180,7 +230,7 @@ def _needed(node: PbNode, at: int, start: int, after: int) -> list[tuple[Content
     spans = node.unixfs.spans if len(node.unixfs.spans) == len(node.links) else (after,) * len(node.links)
     for link, span in zip(node.links, spans, strict=True):
         if at < after and at + span > start:
-            found.append((link.cid, at))
+            found.append((link.cid, at, span))
         at += span
     return found
 

@@ -7,25 +7,30 @@ Does not promise: that a storage node keeps what it acknowledged (the audit find
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from asset_bridge.chain.ids import asset_id as asset_id_of
 from asset_bridge.chain.keys import address_bytes
 from asset_bridge.chain.records import ZERO32, Listing, Offer, Sent, StorageReceipt
 from asset_bridge.errors import BridgeError, DefectError, InputError, TamperedError
+from asset_bridge.ipfs.kubo.own import KuboPlace, OwnKubo, hold_body
 from asset_bridge.ipld.cid import Cid
 from asset_bridge.ipld.unixfs import LEAF_BYTES, FileDag, FileDagBuilder, file_dag
 from asset_bridge.keys.derivation import AssetKeys, asset_keys
 from asset_bridge.keys.file_key import file_key, pq_commit
 from asset_bridge.reencryption import ListingContext, encrypt_package, prove_commitment
+from asset_bridge.sealing.header import HEADER_BYTES
 from asset_bridge.sealing.package import KeyPackage
 from asset_bridge.sealing.padding import ON_CHAIN_BODY_BYTES, Padding
 from asset_bridge.sealing.seal import SealedSummary
 from asset_bridge.trade.desk import Desk
 from asset_bridge.trade.documents.description import Description, encode_terms, refuse_names
 from asset_bridge.trade.profile import ensure_profile
+from asset_bridge.trade.publish_sweep import JOURNAL, SEALING
 from asset_bridge.trade.storage_receipt import check_storage_receipt
 from asset_bridge.transport.wire import from_json, to_json
 from asset_bridge.vault.crypt4gh import Crypt4ghSource
@@ -35,7 +40,6 @@ from asset_bridge.vault.secret import pack, unpack
 
 ON_CHAIN_WARNING = "The ciphertext becomes part of the chain itself: it can never be removed, by anyone, and stays there when ciphers age."
 NO_RECEIPT = StorageReceipt(ZERO32, 0, (), 0, ZERO32, 0, bytes(65))
-_JOURNAL = "publish-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,8 @@ class Plan:
     """What a provider wants to list. `legal_name` goes into his public profile when he has none yet.
 
     `crypt4gh_key`: the secret key that opens `path`, a Crypt4GH file, which is then sealed as what it holds.
+    `kubo`: a kubo of the provider's own, which takes the body while it is sealed and keeps it pinned; storage nodes copy from it where one
+    of them keeps its blocks in it, and otherwise get the body from here.
     """
 
     path: Path
@@ -53,11 +59,12 @@ class Plan:
     supersedes: bytes = ZERO32
     legal_name: str = ""
     crypt4gh_key: bytes | None = field(default=None, repr=False)
+    kubo: KuboPlace | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A listed asset and the transactions that listed it."""
+    """A listed asset and the transactions that listed it. `kubo`: the provider's own that keeps the body, if any."""
 
     asset_id: bytes
     container_id: bytes
@@ -65,6 +72,7 @@ class Published:
     body_length_bytes: int
     replicas: int
     sent: tuple[Sent, ...]
+    kubo: str = ""
 
 
 def prepare(desk: Desk, plan: Plan) -> tuple[Source | Stream, bytes, bytes, Offer]:
@@ -95,11 +103,24 @@ def publish(desk: Desk, plan: Plan, work_folder: Path) -> Published:
     Raises:
         InputError(files.*, trade.document, trade.template, trade.name-in-public, trade.period): before anything was made.
         InputError(sealing.on-chain-size): too large to be listed with the body on chain.
-        UnavailableError: a node or the chain is down; `resume` goes on from there.
+        UnavailableError: a node, the chain or `plan.kubo` is down; `resume` goes on from there once all is sealed.
     """
+    if plan.kubo is None:
+        return _publish(desk, plan, work_folder, None)
+    with contextlib.closing(plan.kubo.rpc()) as rpc:
+        return _publish(
+            desk, plan, work_folder, OwnKubo(rpc, lambda done, total: desk.progress("clean up", done, total))
+        )
+
+
+def _publish(desk: Desk, plan: Plan, work_folder: Path, own: OwnKubo | None) -> Published:
     source, description, terms, offer = prepare(desk, plan)
     container_id = desk.randbytes(16)
     sealed_path = work_folder / f"{container_id.hex()}.sealed"
+    place = {"kubo": plan.kubo.where, "secret_file": plan.kubo.secret_file} if plan.kubo is not None else {}
+    sealing, summary = SEALING + container_id.hex(), None
+    if place:
+        desk.vault.journal.put(sealing, pack(place))  # after a kill, publish_sweep deletes from kubo what nothing names
     tweak = desk.vault.tweaks.create(container_id)  # fsynced: from here on the key of what we seal survives a crash
     try:
         keys = asset_keys(desk.vault.provider_seed.reveal(), tweak.reveal(), container_id)
@@ -113,6 +134,7 @@ def publish(desk: Desk, plan: Plan, work_folder: Path) -> Published:
             randbytes=desk.randbytes,
             padding=Padding.ON_CHAIN if plan.on_chain else Padding.PADME,
             progress=lambda done, total: desk.progress("seal", done, total),
+            beside=own,
         )
         listing = _listing(desk, keys, k_pre, summary, description, offer, plan.supersedes)
         if plan.on_chain:
@@ -122,18 +144,27 @@ def publish(desk: Desk, plan: Plan, work_folder: Path) -> Published:
             "description": description,
             "terms": terms,
             "legal_name": plan.legal_name,
+            **place,
         }
-        desk.vault.journal.put(_JOURNAL + container_id.hex(), pack(record))
+        desk.vault.journal.put(JOURNAL + container_id.hex(), pack(record))
     except BaseException:
         desk.vault.tweaks.destroy(container_id)  # nothing was listed or uploaded: the key opens nothing
         sealed_path.unlink(missing_ok=True)
+        if own is not None and summary is not None:
+            own.take_back(summary.body)
+        if own is not None and not own.left_bytes:
+            desk.vault.journal.delete(sealing)
         raise
-    return _finish(desk, listing, description, terms, plan.legal_name, sealed_path, summary.body)
+    if own is not None:
+        desk.vault.journal.delete(sealing)
+        if own.error is not None:
+            raise own.error
+    return _finish(desk, listing, record, sealed_path, summary.body)
 
 
 def unfinished(desk: Desk) -> list[str]:
     """Container ids (hex) that were sealed and not yet listed."""
-    return [name[len(_JOURNAL) :] for name in desk.vault.journal.names() if name.startswith(_JOURNAL)]
+    return [name[len(JOURNAL) :] for name in desk.vault.journal.names() if name.startswith(JOURNAL)]
 
 
 def resume(desk: Desk, name: str, work_folder: Path) -> Published:
@@ -143,14 +174,14 @@ def resume(desk: Desk, name: str, work_folder: Path) -> Published:
         InputError(trade.nothing-to-resume): no such publication is open.
         InputError(files.missing): its ciphertext is gone; publish again.
     """
-    content = desk.vault.journal.get(_JOURNAL + name)
+    content = desk.vault.journal.get(JOURNAL + name)
     if content is None:
         raise InputError("trade.nothing-to-resume", f"no publication {name} is open", hint="asset-bridge assets")
     record = unpack(content, "the journal of a publication")
     listing = from_json(Listing, record["listing"])
     sealed_path = work_folder / f"{name}.sealed"
     dag = _hash_again(desk, sealed_path, listing)
-    return _finish(desk, listing, record["description"], record["terms"], record["legal_name"], sealed_path, dag)
+    return _finish(desk, listing, record, sealed_path, dag)
 
 
 def _listing(
@@ -222,9 +253,7 @@ def _hash_again(desk: Desk, sealed_path: Path, listing: Listing) -> FileDag:
     return dag
 
 
-def _finish(
-    desk: Desk, listing: Listing, description: bytes, terms: bytes, legal_name: str, sealed_path: Path, dag: FileDag
-) -> Published:
+def _finish(desk: Desk, listing: Listing, record: dict[str, Any], sealed_path: Path, dag: FileDag) -> Published:
     container_id = bytes.fromhex(sealed_path.stem)
     if container_id.hex() not in desk.vault.tweaks.names():
         raise InputError(
@@ -232,8 +261,13 @@ def _finish(
             "the key of this ciphertext is gone, so nobody could ever open it",
             hint="publish it again",
         )
-    sent = ensure_profile(desk, legal_name)
-    for document in (description, terms):
+    kubo = str(record.get("kubo", ""))
+    if kubo:
+        rpc = KuboPlace(kubo, str(record["secret_file"])).rpc()
+        with contextlib.closing(rpc):
+            hold_body(rpc, dag, sealed_path, HEADER_BYTES)
+    sent = ensure_profile(desk, record["legal_name"])
+    for document in (record["description"], record["terms"]):
         upload_document(desk, document)
     with SealedFile(sealed_path) as sealed:
         desk.light.upload(dag.root.to_bytes(), dag.length_bytes, _blocks(dag, sealed.segment), "body", desk.progress)
@@ -253,9 +287,10 @@ def _finish(
                 hint="ask another chain endpoint before anyone pays for it",
                 actor="chain endpoint",
             )
-    desk.vault.journal.delete(_JOURNAL + container_id.hex())
+    desk.vault.journal.delete(JOURNAL + container_id.hex())
     sealed_path.unlink(missing_ok=True)
-    return Published(expected, container_id, dag.root, dag.length_bytes, len(receipt.storage_node_ids), tuple(sent))
+    replicas = len(receipt.storage_node_ids)
+    return Published(expected, container_id, dag.root, dag.length_bytes, replicas, tuple(sent), kubo)
 
 
 def _is_listed(desk: Desk, asset_id: bytes) -> bool:

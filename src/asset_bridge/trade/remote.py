@@ -46,6 +46,8 @@ RECEIPT_LENGTHS = {
 CFRAG_BYTES = 359
 MAX_EVIDENCE_BYTES = 262_144
 _UPLOAD_ROUNDS = 64
+_COPY_POLLS = 600
+"""Seconds without progress after which a copy from one storage node to others counts as stuck."""
 _REPLICAS_BYTES = 64 * 1024 * 1024
 
 
@@ -141,14 +143,15 @@ class RemoteLight:
             "/v1/uploads", {"root": str(name), "length": length, "purpose": purpose}, idempotent=True
         )
         for _ in range(_UPLOAD_ROUNDS * max(1, length // 2**32 + 1)):
-            missing, done = _checked(self._peer, partial(_missing, state))
+            state = self._wait_for_copies(path, state, length, progress)
+            missing, done, _count = _checked(self._peer, partial(_missing, state))
             if progress is not None:
                 progress("upload", min(done, length), length)
             if not missing:
                 break
             for cid in missing:
                 block = blocks(cid.to_bytes())
-                self._peer.put_bytes(f"{path}/blocks/{cid}", block)
+                self._peer.put_bytes(f"{path}/blocks/{cid}", block, sha256=cid.digest)  # of other bytes it is refused
                 done += len(block) if cid.codec == 0x55 else 0
                 if progress is not None:
                     progress("upload", min(done, length), length)
@@ -165,6 +168,28 @@ class RemoteLight:
         self._peer.post(f"{path}/finish", {}, idempotent=True)
         if progress is not None:
             progress("store and read back", length, length)
+
+    def _wait_for_copies(
+        self, path: str, state: dict[str, Any], length: int, progress: Progress | None
+    ) -> dict[str, Any]:
+        """While a storage node that holds the file gives it to others, nothing is asked for and something is missing (H23a)."""
+        most, polls = -1, 0
+        while True:
+            missing, done, count = _checked(self._peer, partial(_missing, state))
+            if missing or not count:
+                return state
+            if progress is not None:
+                progress("copy to storage nodes", min(done, length), length)
+            most, polls = (done, 0) if done > most else (most, polls + 1)
+            if polls > _COPY_POLLS:
+                raise UnavailableError(
+                    "light.upload",
+                    f"The {self.name} makes no progress with copying from one storage node to others.",
+                    hint="Use another light node.",
+                    actor=self.name,
+                )
+            self._peer.pause(1.0 if polls or done else 0.1)
+            state = self._peer.get(path)
 
     def replicas(self) -> ReplicaReport:
         """Its files, their replicas and its last audit; it tells operators of storage nodes only."""
@@ -305,12 +330,11 @@ def _event(line: str) -> dict[str, object]:
     return event
 
 
-def _missing(state: dict[str, Any]) -> tuple[list[Cid], int]:
-    done = state.get("done_bytes")
-    missing = state.get("missing")
-    if not isinstance(done, int) or not isinstance(missing, list):
+def _missing(state: dict[str, Any]) -> tuple[list[Cid], int, int]:
+    done, missing, count = state.get("done_bytes"), state.get("missing"), state.get("missing_count")
+    if not isinstance(done, int) or not isinstance(missing, list) or not isinstance(count, int):
         raise InputError("transport.json", "The state of the upload has no known form.")
-    return [Cid.parse(str(text)) for text in missing], done
+    return [Cid.parse(str(text)) for text in missing], done, count
 
 
 def _list(answer: dict[str, Any], name: str) -> list[dict[str, Any]]:

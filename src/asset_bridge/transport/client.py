@@ -144,6 +144,10 @@ class Peer:
         finally:
             response.close()
 
+    def pause(self, seconds: float) -> None:
+        """Wait, as between attempts."""
+        self._sleep(seconds)
+
     def close(self) -> None:
         """Close the connections."""
         self._http.close()

@@ -29,6 +29,8 @@ from asset_bridge.sealing.seal import ReadInto
 
 Progress = Callable[[int, int], None]
 """Called with bytes done and bytes in all."""
+PARTIAL = ".partial-"
+"""In the name of a file that is not whole yet: .NAME.partial-RANDOM, left behind only by a kill -9 or a power cut."""
 SPARE_BYTES = 1024 * 1024  # folders, the file system's own records
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _TYPES = mimetypes.MimeTypes(filenames=())  # the built-in table only, the same on every machine
@@ -287,7 +289,7 @@ def existing_folder(folder: Path) -> Path:
 
 @contextlib.contextmanager
 def written_only_if_whole(path: Path) -> Iterator[BinaryIO]:
-    """A file to write to, which appears as `path` on success only, synced, and never replaces anything (D6).
+    """A file to write to, which appears as `path` on success only, synced, and never replaces anything (D6). `name` is its name until then.
 
     Raises:
         InputError(files.exists): something of that name is there, now or at the end.
@@ -296,11 +298,11 @@ def written_only_if_whole(path: Path) -> Iterator[BinaryIO]:
     folder = existing_folder(path.parent)
     if os.path.lexists(path):
         raise exists(path)
-    part = folder / f".{path.name[:200]}.partial-{secrets.token_hex(6)}"
+    part = folder / f".{path.name[:200]}{PARTIAL}{secrets.token_hex(6)}"
     with disk_errors(folder):
         descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            with open(descriptor, "wb", buffering=0) as file:
+            with open(part, "wb", buffering=0, opener=lambda _path, _flags: descriptor) as file:
                 yield file
                 os.fsync(descriptor)
             _rename_new(part, path)

@@ -13,9 +13,10 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from asset_bridge.errors import InputError
+from asset_bridge.ipld.unixfs import FileDag
 from asset_bridge.sealing.floe import RandBytes
 from asset_bridge.sealing.header import HEADER_BYTES
 from asset_bridge.sealing.padding import Padding
@@ -32,6 +33,26 @@ from asset_bridge.vault.files import (
 SEGMENT_BYTES = 1_048_576
 
 
+class Beside(Protocol):
+    """Whoever takes the body while it is sealed. `before` and `written` are called by several threads, for every part once."""
+
+    def begin(self, path: Path, at: int, length_bytes: int) -> None:
+        """The body will be written to the file `path` from `at` on. What this raises ends the sealing before its first byte."""
+        ...
+
+    def before(self, offset: int) -> None:
+        """A part at this offset of the body is about to be written; may wait."""
+        ...
+
+    def written(self, offset: int, size_bytes: int) -> None:
+        """It is written."""
+        ...
+
+    def end(self, body: FileDag | None) -> None:
+        """All of it is written; or (None) the sealing failed and the file goes when this returns. Called after `begin` returned."""
+        ...
+
+
 def seal_to_disk(
     source: Source | Stream,
     out: Path,
@@ -43,8 +64,9 @@ def seal_to_disk(
     padding: Padding = Padding.PADME,
     progress: Progress | None = None,
     workers: int = 2,
+    beside: Beside | None = None,
 ) -> SealedSummary:
-    """Seal `source` into the new file `out`.
+    """Seal `source` into the new file `out`; `beside` takes the body meanwhile.
 
     Raises:
         InputError(files.exists, files.missing, files.disk-space, files.unwritable): the place.
@@ -63,17 +85,45 @@ def seal_to_disk(
     require_free_space(existing_folder(out.parent), HEADER_BYTES + sealer.body_length_bytes)
     with written_only_if_whole(out) as file:
         write_all(file, sealer.header)
-        if isinstance(source, Source):
-            return _seal_everywhere(sealer, source, file.fileno(), progress)
-        return _seal_stream(sealer, source, file, progress)
+        if beside is None:
+            return _seal(sealer, source, file, progress, _Alone())
+        beside.begin(Path(file.name), HEADER_BYTES, sealer.body_length_bytes)
+        try:
+            summary = _seal(sealer, source, file, progress, beside)
+        except BaseException:
+            beside.end(None)
+            raise
+        beside.end(summary.body)
+        return summary
 
 
-def _seal_everywhere(sealer: Sealer, source: Source, descriptor: int, progress: Progress | None) -> SealedSummary:
+class _Alone:
+    """Nobody is beside."""
+
+    def begin(self, _path: Path, _at: int, _length_bytes: int) -> None: ...
+    def before(self, _offset: int) -> None: ...
+    def written(self, _offset: int, _size_bytes: int) -> None: ...
+    def end(self, _body: FileDag | None) -> None: ...
+
+
+def _seal(
+    sealer: Sealer, source: Source | Stream, file: BinaryIO, progress: Progress | None, beside: Beside
+) -> SealedSummary:
+    if isinstance(source, Source):
+        return _seal_everywhere(sealer, source, file.fileno(), progress, beside)
+    return _seal_stream(sealer, source, file, progress, beside)
+
+
+def _seal_everywhere(
+    sealer: Sealer, source: Source, descriptor: int, progress: Progress | None, beside: Beside
+) -> SealedSummary:
     """Every core reads, seals, hashes and writes at its own offsets."""
     told = told_by_threads(progress, sealer.body_length_bytes)
 
     def write_at(offset: int, segment: memoryview) -> None:
+        beside.before(offset)
         write_all_at(descriptor, segment, HEADER_BYTES + offset)
+        beside.written(offset, len(segment))
         told(len(segment))
 
     summary = sealer.write(source.read_at, write_at)
@@ -81,15 +131,20 @@ def _seal_everywhere(sealer: Sealer, source: Source, descriptor: int, progress: 
     return summary
 
 
-def _seal_stream(sealer: Sealer, source: Stream, file: BinaryIO, progress: Progress | None) -> SealedSummary:
-    told = told_by_threads(progress, sealer.body_length_bytes)
+def _seal_stream(
+    sealer: Sealer, source: Stream, file: BinaryIO, progress: Progress | None, beside: Beside
+) -> SealedSummary:
+    told, offset = told_by_threads(progress, sealer.body_length_bytes), 0
     # Readers are closed here, not by the collector, so that no file stays open after a failure.
     with (
         contextlib.closing(source.readers()) as readers,
         contextlib.closing(sealer.segments(readers)) as segments,  # type: ignore[type-var]  # a generator, hence closable
     ):
         for segment in segments:
+            beside.before(offset)
             write_all(file, segment)
+            beside.written(offset, len(segment))
+            offset += len(segment)
             told(len(segment))
     return sealer.summary()
 

@@ -31,6 +31,30 @@ def test_in_every_order_only_the_whole_start_counts(
         assert caught.value.code == "ipfs.not-written"
 
 
+def test_writers_stay_near_the_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "AHEAD_BYTES", 4)
+    monkeypatch.setattr(room, "STEP_BYTES", 3)
+    file, passed = Growing(20), [threading.Event() for _ in range(3)]
+
+    def write(number: int) -> None:
+        file.before(4 * number)
+        passed[number].set()
+        file.written(4 * number, 4)
+
+    threads = [threading.Thread(target=write, args=(number,), daemon=True) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    assert passed[0].wait(5)
+    assert file.wait(0) == 3
+    assert not passed[1].wait(0.05)
+    assert file.wait(3) == 4
+    assert passed[1].wait(5)
+    assert not passed[2].wait(0.05)
+    file.leave()
+    assert passed[2].wait(5)
+    assert (file.wait(4), file.there_bytes) == (7, 12)
+
+
 def test_a_failed_writer_wakes_the_reader() -> None:
     file = Growing(10)
     threading.Timer(0.05, file.fail).start()

@@ -6,18 +6,17 @@ import os
 import shutil
 import signal
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from asset_bridge.errors import BridgeError
-from asset_bridge.ipfs.growing import Growing
 from asset_bridge.ipfs.kubo.daemon import KuboDaemon
-from asset_bridge.ipfs.kubo.store import PIN_NAME, KuboStore
+from asset_bridge.ipfs.kubo.own import PIN_NAME, add_body
+from asset_bridge.ipfs.kubo.store import KuboStore
 from asset_bridge.ipfs.store import put_document
 from asset_bridge.ipld.cid import Cid
-from asset_bridge.ipld.unixfs import LEAF_BYTES, FileDag
+from asset_bridge.ipld.unixfs import LEAF_BYTES
 from tests.ports.test_blocks import blocks_of, code_of, content
 from tests.support.kubo import block_file, empty
 
@@ -142,32 +141,19 @@ def test_a_kubo_that_is_down_says_so_for_a_file_too(bench: Bench, tmp_path: Path
     bench.store().add_file(DAG, tmp_path / "body")
 
 
-def test_a_body_goes_in_while_it_is_written_out_of_order(bench: Bench, tmp_path: Path) -> None:
-    store, path, growing = bench.store(), tmp_path / "sealed", Growing(len(DATA))
-    path.write_bytes(b"head" + bytes(len(DATA)))
-
-    def seal() -> FileDag:
-        for number in (1, 0, 3, 2):
-            part = DATA[number * LEAF_BYTES : (number + 1) * LEAF_BYTES]
-            with open(path, "r+b") as file:
-                file.seek(4 + number * LEAF_BYTES)
-                file.write(part)
-            growing.written(number * LEAF_BYTES, len(part))
-        return DAG
-
-    with ThreadPoolExecutor(1) as pool:
-        sealing = pool.submit(seal)
-        store.add_growing(growing, path, 4, sealing.result)
-    assert store.state(DAG.root).complete
+def test_a_body_that_somebody_else_pinned_under_our_name_is_here_without_a_restart(
+    bench: Bench, tmp_path: Path
+) -> None:
+    store, path = bench.store(), tmp_path / "body"
+    path.write_bytes(DATA)
+    store._rpc.add_file(path, 0, len(DATA), "of somebody else")
+    assert code_of(lambda: store.state(DAG.root)) == "ipfs.no-import"
+    store._rpc.unpin(DAG.root)
+    add_body(store._rpc, DAG, path)
+    assert store.begin(DAG.root, len(DATA)).complete
     bench.read(store)
-    assert store._rpc.pins(PIN_NAME) == {DAG.root: f"{PIN_NAME}{len(DATA)}"}
-    store.remove(DAG.root)
-    other, _blocks = blocks_of(DATA[:-1] + b"?")
-    assert code_of(lambda: store.add_growing(growing, path, 4, lambda: other)) == "ipfs.other-content"
-    growing.fail()
-    assert code_of(lambda: store.add_growing(growing, path, 4, lambda: DAG)) == "ipfs.not-written"
-    assert store._rpc.pins(PIN_NAME) == {}
-    assert store.inventory() == ()
+    assert store.remove(DAG.root)
+    assert [cid for cid in BLOCKS if store._rpc.block_size(cid) is not None] == []
 
 
 def test_leaves_that_kubo_lost_during_an_import_are_asked_for_again(bench: Bench) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from asset_bridge.errors import BridgeError, InputError
+from asset_bridge.ipld import walk as walk_module
 from asset_bridge.ipld.content_id import ContentId
 from asset_bridge.ipld.murmur import murmur3_x64_64
 from asset_bridge.ipld.walk import ALL, BLOCK, ENTITY, MOST_SEGMENTS, ByteRange, links_of, resolve, walk
@@ -89,6 +90,42 @@ def ends(root: bytes, path: str) -> tuple[bytes, list[bytes], list[bytes], tuple
     passed = [cid.to_bytes() for cid in found.passed]
     assert asked[: len(passed)] == passed
     return found.cid.to_bytes(), passed, [cid.to_bytes() for cid in found.roots], found.inside
+
+
+def doubled(levels: int) -> bytes:
+    """A file of 5 · 2^levels bytes and one block a level; each names the one below it twice."""
+    name, size = SMALL, 5
+    for _ in range(levels):
+        name, size = (
+            DAG.add(PB, pb([(name, "", size), (name, "", size)], unixfs(2, size=2 * size, spans=(size, size)))),
+            2 * size,
+        )
+    return name
+
+
+@pytest.mark.parametrize(
+    ("scope", "wanted", "most"),
+    [(ALL, None, 41), (ENTITY, None, 41), (ENTITY, "7:*", 2 * 41), (ENTITY, "11:-13", 3 * 41)],
+)
+def test_once_a_dag_with_two_to_the_fortieth_paths_is_walked_by_its_blocks(
+    scope: str, wanted: str | None, most: int
+) -> None:
+    asked, sent = [], set[bytes]()
+    names = []
+    for cid, _ in walk(blocks(asked), of(doubled(40)), scope, ByteRange.parse(wanted) if wanted else None, sent=sent):
+        if cid.digest not in sent:
+            names.append(cid.to_bytes())
+        sent.add(cid.digest)
+    assert len(names) == 41
+    assert names[-1] == SMALL
+    assert len(asked) <= most
+
+
+def test_with_every_repetition_it_ends_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(walk_module, "MOST_BLOCKS", 1000)
+    assert len(walked(doubled(8), ALL)) == 2**9 - 1
+    for scope in (ALL, ENTITY):
+        assert code(lambda scope=scope: walked(doubled(40), scope)) == "ipfs.repeats"
 
 
 def test_murmur_is_that_of_the_reference() -> None:

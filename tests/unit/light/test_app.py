@@ -15,12 +15,16 @@ import uvicorn
 
 from asset_bridge.chain.keys import AccountKey
 from asset_bridge.errors import RefusedError, UnavailableError
+from asset_bridge.ipfs.store import put_document
 from asset_bridge.ipld.unixfs import LEAF_BYTES
 from asset_bridge.nodes.light.app import build
 from asset_bridge.nodes.light.events import PAGE_EVENTS, Follower
 from asset_bridge.nodes.light.workers import Workers
 from asset_bridge.nodes.serve import bind
+from asset_bridge.trade import remote as remote_module
 from asset_bridge.trade.remote import RemoteLight
+from asset_bridge.transport.calls import Answer, Route
+from asset_bridge.transport.server import build_app
 from tests.ports.test_blocks import blocks_of, code_of, content
 from tests.support.asgi import AsgiTransport
 from tests.support.light import ORDER_ID, TEE_IDS, World, fetch_signature, paid_order, receipt
@@ -67,6 +71,41 @@ def test_upload_fetch_and_receipt(world: World) -> None:
         assert light.get_block(cid.to_bytes()) == block
     assert len(light.storage_receipt(DAG.root.digest, len(DATA)).storage_node_ids) == 3
     assert code_of(lambda: light.get_block(blocks_of(b"else")[0].root.to_bytes())) == "ipfs.replicas-down"
+
+
+def test_what_a_storage_node_holds_already_is_waited_for_and_not_sent(world: World) -> None:
+    put_document(world.storage[2].store, DATA)
+    told: list[str] = []
+
+    def never(_cid: bytes) -> bytes:
+        raise AssertionError("a block was asked of the provider")
+
+    def slow(_request: Any) -> None:
+        time.sleep(0.05)
+
+    world.storage[0].transport.fault = world.storage[1].transport.fault = slow
+    light = remote(made(world))
+    light.upload(DAG.root.to_bytes(), len(DATA), never, "body", lambda step, _done, _total: told.append(step))
+    assert "copy to storage nodes" in told
+    assert len(light.storage_receipt(DAG.root.digest, len(DATA)).storage_node_ids) >= 2
+
+
+def test_copying_without_progress_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    state = {
+        "root": str(DAG.root),
+        "length": len(DATA),
+        "complete": False,
+        "missing": [],
+        "missing_count": 2,
+        "done_bytes": 7,
+    }
+    routes = [
+        Route(method, path, lambda _call: Answer(json=state), "x")
+        for method, path in (("POST", "/v1/uploads"), ("GET", "/v1/uploads/{root}"))
+    ]
+    light = remote(build_app(routes, title="t", info=dict, health=list, guard=guard("light.test")))
+    monkeypatch.setattr(remote_module, "_COPY_POLLS", 3)
+    assert code_of(lambda: light.upload(DAG.root.to_bytes(), len(DATA), bytes, "body", None)) == "light.upload"
 
 
 def test_uploads_are_signed_and_may_be_limited(world: World) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +16,9 @@ import pytest
 from asset_bridge.chain.keys import AccountKey
 from asset_bridge.chain.messages import Domain, recover, storage_receipt_digest
 from asset_bridge.chain.records import NodeKind, OrderState
-from asset_bridge.errors import BridgeError
+from asset_bridge.errors import BridgeError, UnavailableError
+from asset_bridge.ipfs.store import put_document
+from asset_bridge.ipld.cid import Cid
 from asset_bridge.ipld.unixfs import LEAF_BYTES
 from asset_bridge.nodes.light.core import LightNodeCore
 from asset_bridge.nodes.light.replicas import StoreReplica
@@ -91,6 +94,65 @@ def test_a_change_of_light_node_sends_nothing_again(world: World, tmp_path: Path
     assert other.begin_upload(DAG.root, len(DATA), "body", PROVIDER).missing == ()
     other.uploads.finish(DAG.root)
     assert len(other.storage_receipt(DAG.root.digest, len(DATA)).storage_node_ids) == 3
+
+
+def never(_cid: bytes) -> bytes:
+    raise AssertionError("a block was asked of the provider")
+
+
+def test_a_storage_node_that_holds_it_whole_gives_it_to_the_others(world: World) -> None:
+    put_document(world.storage[1].store, DATA)
+    core = world.light()
+    core.upload(DAG.root.to_bytes(), len(DATA), never, "body", None)
+    assert held(world) == [1, 2, 3]
+    assert len(core.storage_receipt(DAG.root.digest, len(DATA)).storage_node_ids) == 3
+
+
+def test_a_holder_that_gives_something_else_is_left_aside_and_the_provider_sends(world: World) -> None:
+    put_document(world.storage[0].store, DATA)
+    del world.storage[0].store.blocks[DAG.root][DAG.leaves[1]]
+    core, sent = world.light(), []
+
+    def block(cid: bytes) -> bytes:
+        sent.append(Cid.from_bytes(cid))
+        return BLOCKS[sent[-1]]
+
+    core.upload(DAG.root.to_bytes(), len(DATA), block, "body", None)
+    assert set(sent) <= {*DAG.leaves[1:], DAG.root}  # what was copied before the gap is not asked for
+    assert DAG.leaves[1] in sent
+    assert held(world) == [1, 2, 3]
+    for stored in world.storage:  # what was sent has mended the holder as well
+        assert stored.store.get_block(DAG.leaves[1]) == BLOCKS[DAG.leaves[1]]
+
+
+def test_while_nobody_takes_the_copies_the_upload_says_why_and_goes_on_later(world: World) -> None:
+    put_document(world.storage[0].store, DATA)
+    core = world.light()
+
+    body = json.dumps(UnavailableError("ipfs.disk-full", "full").as_json()).encode()
+
+    def full(request: Any) -> Any:
+        return httpx.Response(503, stream=httpx.ByteStream(body)) if "/blocks/" in str(request.url) else None
+
+    world.storage[1].transport.fault = world.storage[2].transport.fault = full
+    call = partial(core.upload, DAG.root.to_bytes(), len(DATA), never, "body", None)
+    assert code_of(call) == "light.too-few-storage-nodes"
+    world.storage[1].transport.fault = None
+    call()
+    assert held(world) == [1, 2]
+
+
+def test_a_defect_while_copying_ends_the_upload_too(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    put_document(world.storage[0].store, DATA)
+    core = world.light()
+
+    def broken(*_given: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(core.uploads._copies, "_copy", broken)
+    with pytest.raises(UnavailableError) as caught:
+        core.upload(DAG.root.to_bytes(), len(DATA), never, "body", None)
+    assert "ZeroDivisionError" in caught.value.message
 
 
 def test_a_dead_storage_node_does_not_stop_an_upload(world: World) -> None:

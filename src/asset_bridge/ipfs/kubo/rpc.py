@@ -235,6 +235,19 @@ class KuboRpc:
                 continue  # a pin of somebody else, of a kind that we never make
         return found
 
+    def pin_name(self, root: Cid) -> str | None:
+        """The name of the recursive pin on `root`, empty where it has none; None when `root` is not pinned."""
+        try:
+            lines = self._lines("pin/ls", {"arg": str(root), "type": "recursive", "names": "true"}, cid=root)
+            for line in lines:
+                found = (line.get("Keys") or {}).get(str(root))
+                if isinstance(found, dict):
+                    return str(found.get("Name", ""))
+        except UnavailableError as error:
+            if error.code not in ("ipfs.kubo-not-pinned", "ipfs.block-missing"):
+                raise
+        return None
+
     def close(self) -> None:
         """Close the connections."""
         self._http.close()

@@ -18,18 +18,16 @@ from asset_bridge.errors import InputError, TamperedError, UnavailableError
 from asset_bridge.ipfs.bodies import RESERVE_BYTES, BodyStore, lock_folder
 from asset_bridge.ipfs.catalogue import Catalogue
 from asset_bridge.ipfs.files import disk_errors
-from asset_bridge.ipfs.growing import Growing
 from asset_bridge.ipfs.kubo.groups import Groups, Leaf
 from asset_bridge.ipfs.kubo.notes import Notes
+from asset_bridge.ipfs.kubo.own import PIN_NAME, add_body
 from asset_bridge.ipfs.kubo.rpc import KuboRpc
-from asset_bridge.ipfs.memory import block_damaged, block_missing, incomplete, no_import, other_content
+from asset_bridge.ipfs.memory import block_damaged, block_missing, incomplete, no_import
 from asset_bridge.ipfs.plan import Plan, foreign
 from asset_bridge.ipfs.store import ImportState, check_length
 from asset_bridge.ipld.car import car_block, car_header
 from asset_bridge.ipld.cid import DAG_PB, Cid, verify_block
 from asset_bridge.ipld.unixfs import LEAF_BYTES, FileDag, read_dag
-
-PIN_NAME = "asset-bridge/"
 
 
 class KuboStore(BodyStore):
@@ -65,6 +63,17 @@ class KuboStore(BodyStore):
             raise
 
     # --- import -------------------------------------------------------------------------------------------------------------
+
+    def state(self, root: Cid) -> ImportState:
+        """See BlockStore. A body that somebody else put into this kubo under our name for it (a provider, ipfs/kubo/own.py) is here too."""
+        with self._lock:
+            try:
+                return super().state(root)
+            except InputError:
+                length_bytes = _length_in(self._rpc.pin_name(root))
+                if length_bytes is None or not self._take_over(root, length_bytes):
+                    raise
+                return super().state(root)
 
     def put_block(self, root: Cid, cid: Cid, block: bytes) -> None:
         """See BlockStore. A leaf goes to kubo at once, with those that come beside it; interior blocks wait here for `finish`."""
@@ -128,29 +137,7 @@ class KuboStore(BodyStore):
             return
         for cid, block in dag.interior.items():
             self.put_block(dag.root, cid, block)
-        found = self._rpc.add_file(path, at, dag.length_bytes, f"{PIN_NAME}{dag.length_bytes}")
-        self._added(found, dag)
-
-    def add_growing(self, growing: Growing, path: Path, at: int, tree: Callable[[], FileDag]) -> None:
-        """The same of a body that is still being sealed into the file: its root is not known yet.
-
-        Cut off, it leaves blocks in kubo that no note and no pin names (`ipfs repo gc` takes them).
-
-        Args:
-            tree: called when all of it was sent; waits for the sealing's end.
-        Raises:
-            UnavailableError(ipfs.not-written): the sealing failed. As `add_file`.
-        """
-        self._check_room(growing.length_bytes)
-        name = f"{PIN_NAME}{growing.length_bytes}"
-        found = self._rpc.add_file(path, at, growing.length_bytes, name, growing.wait)
-        self._added(found, tree())
-
-    def _added(self, found: Cid, dag: FileDag) -> None:
-        """kubo made a body of what it was sent: ours, or not."""
-        if found != dag.root:
-            self._rpc.unpin(found)
-            raise other_content(dag.root)
+        add_body(self._rpc, dag, path, at)
         with self._lock:
             if self._catalogue.length_of(dag.root) is None:
                 self._catalogue.add(dag)
@@ -273,20 +260,24 @@ class KuboStore(BodyStore):
 
     def _follow_pins(self) -> None:
         """Our list of bodies is what kubo has pinned: a body that lost its pin is none, one that we do not know is read."""
-        pins = {
-            root: int(name.removeprefix(PIN_NAME)) for root, name in self._rpc.pins(PIN_NAME).items() if _ours(name)
-        }
+        named = {root: _length_in(name) for root, name in self._rpc.pins(PIN_NAME).items()}
+        pins = {root: length_bytes for root, length_bytes in named.items() if length_bytes is not None}
         known = dict(self._catalogue.bodies())
         for root in known.keys() - pins.keys():
             self._catalogue.remove(root)
         for root in pins.keys() - known.keys():
-            try:
-                self._catalogue.add(self._read(root, pins[root]))
-            except (TamperedError, UnavailableError) as error:
-                if error.code in ("ipfs.kubo-down", "ipfs.kubo-authorization"):
-                    raise
-                continue  # its tree is lost: it counts as not here, and whoever sends it again makes it whole
-            self._end_import(root)
+            self._take_over(root, pins[root])
+
+    def _take_over(self, root: Cid, length_bytes: int) -> bool:
+        """A body that is pinned and not in our catalogue. False: its tree is lost or no body's; whoever sends it again makes it whole."""
+        try:
+            self._catalogue.add(self._read(root, length_bytes))
+        except (InputError, TamperedError, UnavailableError) as error:
+            if error.code in ("ipfs.kubo-down", "ipfs.kubo-authorization"):
+                raise
+            return False
+        self._end_import(root)
+        return True
 
     def _read(self, root: Cid, length_bytes: int) -> FileDag:
         check_length(root, length_bytes)
@@ -331,8 +322,10 @@ def disk_free_of(folder: Path) -> Callable[[], int]:
     return lambda: shutil.disk_usage(folder).free
 
 
-def _ours(name: str) -> bool:
-    return name.startswith(PIN_NAME) and name.removeprefix(PIN_NAME).isdecimal()
+def _length_in(name: str | None) -> int | None:
+    """The length that the name of a pin of ours says; None for anybody else's."""
+    digits = (name or "").removeprefix(PIN_NAME)
+    return int(digits) if name and name.startswith(PIN_NAME) and digits.isdecimal() else None
 
 
 def _car(dag: FileDag) -> Iterator[bytes]:

@@ -124,6 +124,8 @@ class LightNodeCore:
         while state.missing_count:
             for cid in state.missing:
                 self.uploads.put_block(name, cid, blocks(cid.to_bytes()))
+            if not state.missing:
+                self.uploads.wait_for_copies(name)
             state = self.uploads.state(name)
             if progress is not None:
                 progress("upload", state.done_bytes, length)

@@ -23,6 +23,7 @@ from asset_bridge.ipfs.multi import MAX_DOCUMENT_BYTES, MultiSource
 from asset_bridge.ipfs.store import MOST_MISSING_LISTED, ImportState, check_length
 from asset_bridge.ipld.cid import Cid, verify_block
 from asset_bridge.ipld.unixfs import LEAF_BYTES, read_dag
+from asset_bridge.nodes.light.copies import Copies
 from asset_bridge.nodes.light.replicas import Replica, try_each
 
 MIN_REPLICAS = 2  # protocol: a listing needs two verified replicas
@@ -55,6 +56,7 @@ class Uploads:
         self._replicas, self._randbytes, self.wanted = replicas, randbytes, wanted
         self._lock = threading.Lock()
         self._sweeps: dict[Cid, int] = {}
+        self._copies = Copies(copy_body)
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
@@ -251,8 +253,29 @@ class Uploads:
         missing = dict.fromkeys(cid for state in states.values() for cid in state.missing)
         count = max(state.missing_count for state in states.values())
         done = min(state.done_bytes for state in states.values())
+        if self._copied(upload, [replica for replica in chosen if replica.node_id in states], states):
+            most = sorted(state.done_bytes for state in states.values())[-MIN_REPLICAS]
+            return ImportState(upload.root, upload.length_bytes, False, (), count, most)
         listed = tuple(missing)[:MOST_MISSING_LISTED]
         return ImportState(upload.root, upload.length_bytes, False, listed, max(count, len(listed)), done)
+
+    def _copied(self, upload: Upload, chosen: list[Replica], states: dict[bytes, ImportState]) -> bool:
+        """Whether a storage node holds the whole body already, so that the others get it from there and nobody sends a block."""
+        holders = self._copies.useful(upload.root, [r for r in chosen if states[r.node_id].complete])
+        if not holders:
+            return False
+        failed = self._copies.failures(upload.root)
+        if failed and not (holders := self._copies.useful(upload.root, holders)):
+            return False
+        targets = [replica for replica in chosen if replica.node_id not in {r.node_id for r in holders}]
+        if failed and len(failed) >= len(targets):
+            raise too_few(len(holders), failed)
+        self._copies.start(upload.root, upload.length_bytes, holders, targets)
+        return True
+
+    def wait_for_copies(self, root: Cid) -> None:
+        """Wait while a storage node that holds the body gives it to others."""
+        self._copies.wait(root)
 
     def _finish_each(self, upload: Upload, ready: list[Replica]) -> tuple[list[Replica], dict[bytes, BridgeError]]:
         def finish(replica: Replica) -> Callable[[], None]:

@@ -133,7 +133,8 @@ class _Gateway:
         yield archive_header([where.cid])
         seen = set[bytes]()
         blocks = [(cid, self._get(cid)) for cid in where.passed if cid.inline is None]
-        for cid, block in _chain(blocks, walk(self._get, where.cid, asked.scope, asked.wanted)):
+        found = walk(self._get, where.cid, asked.scope, asked.wanted, sent=None if asked.dups else seen)
+        for cid, block in _chain(blocks, found):
             if not asked.dups:
                 if cid.digest in seen:
                     continue
