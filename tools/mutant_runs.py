@@ -355,7 +355,7 @@ class _InPlace:
             return LIVED
         limited(record.cpu_seconds(tests, depth))
         module = compile(changed(mutant.source.read_text(), *mutant.place), str(mutant.source), "exec")
-        if not self._exchange(module, (str(mutant.source), *mutant.function)):
+        if not exchange(self._functions, module, (str(mutant.source), *mutant.function)):
             return NOT_EXCHANGED
         return self._run(Chosen(tests, self._runs._order, set(record.times), told))
 
@@ -364,18 +364,8 @@ class _InPlace:
         modules = {file: compile(Path(file).read_text(), file, "exec") for file, _, _ in self._functions}
         for key in self._functions:
             if "<locals>" not in key[1]:
-                self._exchange(modules[key[0]], key)
+                exchange(self._functions, modules[key[0]], key)
         return self._run(Chosen(set(), self._runs._order, set(), 2))
-
-    def _exchange(self, module: types.CodeType, key: tuple[str, str, int]) -> bool:
-        code = next((code for code in inner(module) if (code.co_qualname, code.co_firstlineno) == key[1:]), None)
-        found = self._functions.get(key, [])
-        try:
-            for function in found if code else ():
-                function.__code__ = code
-        except ValueError:  # the changed code closes over other names
-            return False
-        return bool(code and found)
 
     def _run(self, chosen: Chosen) -> int:
         items = chosen.among(self._items)
@@ -396,6 +386,19 @@ def functions(files: set[str]) -> dict[tuple[str, str, int], list[types.Function
             found.setdefault((code.co_filename, code.co_qualname, code.co_firstlineno), []).append(thing)
     gc.freeze()
     return found
+
+
+def exchange(
+    found: dict[tuple[str, str, int], list[types.FunctionType]], module: types.CodeType, key: tuple[str, str, int]
+) -> bool:
+    """Give the function of that file, name and line the code that it has in the compiled `module`; whether that was possible."""
+    code = next((code for code in inner(module) if (code.co_qualname, code.co_firstlineno) == key[1:]), None)
+    try:
+        for function in found.get(key, []) if code else ():
+            function.__code__ = code
+    except ValueError:  # the changed code closes over other names
+        return False
+    return bool(code and key in found)
 
 
 def inner(code: types.CodeType) -> Iterator[types.CodeType]:

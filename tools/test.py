@@ -134,12 +134,13 @@ def record(row: dict[str, object]) -> None:
         "| folder | commit | machine | passed | failed | skipped | seconds | counts |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    old = PAGE.read_text().splitlines()[len(head) :] if PAGE.exists() else []
+    table, _, more = (PAGE.read_text() if PAGE.exists() else "").partition("\n## ")  # below it is written by hand
+    old = [other for other in table.splitlines()[len(head) :] if other]
     counts = ", ".join(f"{name} {count}" for name, count in dict(row.pop("counts")).items())  # type: ignore[call-overload]
     line = "| " + " | ".join(str(value) for value in [*row.values(), counts]) + " |"
     kept = [other for other in old if not other.startswith(f"| {row['folder']} |")]
     PAGE.parent.mkdir(parents=True, exist_ok=True)
-    PAGE.write_text("\n".join([*head, *sorted([*kept, line])]) + "\n")
+    PAGE.write_text("\n".join([*head, *sorted([*kept, line])]) + "\n" + ("\n## " + more if more else ""))
 
 
 def machine() -> str:

@@ -1,0 +1,48 @@
+"""tools/mutants.py: every mutant is where the compiler says it is, and exchanging one function makes it and undoes it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from asset_bridge.ipld import murmur
+from tools import mutant_runs
+from tools.mutant_kinds import ROOT, all_of, changed
+from tools.mutants import TESTS
+
+FILES = [path for room in TESTS for path in sorted((ROOT / "src" / "asset_bridge" / room).glob("*.py"))]
+
+
+@pytest.mark.parametrize("source", FILES, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_a_mutant_s_function_is_in_the_compiled_file_and_its_lines_are_in_the_function(source: Path) -> None:
+    text = source.read_text()
+    codes = list(mutant_runs.inner(compile(text, str(source), "exec")))
+    known = {(code.co_qualname, code.co_firstlineno) for code in codes}
+    lines = text.count("\n")
+    for mutant in all_of(source):
+        assert 1 <= mutant.lines[0] <= mutant.lines[1] <= lines, mutant
+        if mutant.function is not None:
+            assert mutant.function in known, mutant
+            assert mutant.function[1] < mutant.lines[0], mutant
+
+
+def test_one_function_is_exchanged_and_the_others_stay() -> None:
+    source = ROOT / "src" / "asset_bridge" / "ipld" / "murmur.py"
+    found = mutant_runs.functions({str(source)})
+    mutants = [mutant for mutant in all_of(source) if mutant.function and mutant.function[0] == "murmur3_x64_64"]
+    honest, outcomes = murmur.murmur3_x64_64(b"hello"), set()
+    assert len(mutants) > 10
+    for mutant in mutants[:10]:
+        module = compile(changed(source.read_text(), *mutant.place), str(source), "exec")
+        assert mutant_runs.exchange(found, module, (str(source), *mutant.function))
+        try:
+            outcomes.add(murmur.murmur3_x64_64(b"hello"))
+        except (ValueError, OverflowError, IndexError):
+            outcomes.add(b"")
+        finally:
+            whole = compile(source.read_text(), str(source), "exec")
+            assert mutant_runs.exchange(found, whole, (str(source), *mutant.function))
+        assert murmur.murmur3_x64_64(b"hello") == honest
+    assert len(outcomes) > 2
+    assert not mutant_runs.exchange(found, whole, (str(source), "no_such_function", 1))
