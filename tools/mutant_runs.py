@@ -13,6 +13,7 @@ import gc
 import importlib
 import json
 import os
+import re
 import resource
 import signal
 import sys
@@ -119,7 +120,7 @@ class Recorder:
         self._at_import = False
         for item in session.items:
             self._times[item.nodeid] = 0.0
-            if "depth(" in item.path.read_text():
+            if re.search(r"\bdepth\(", item.path.read_text()):
                 self._counted.append(item.nodeid)
         gc.unfreeze()
         self._caches = [found for found in gc.get_objects() if isinstance(found, functools._lru_cache_wrapper)]
