@@ -342,11 +342,12 @@ class _InPlace:
         self._items = session.items
         self._functions = functions({str(mutant.source) for mutant in self._mutants})
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-        self.status = LIVED
+        unchanged = LIVED
         if self._prove:
-            self.status = os.waitstatus_to_exitcode(os.waitpid(alone(self._unchanged), 0)[1])
-        if self.status == LIVED:
+            unchanged = os.waitstatus_to_exitcode(os.waitpid(alone(self._unchanged), 0)[1])
+        if unchanged == LIVED:
             self._runs._pool(self._mutants, self._act, self._ended)
+            self.status = LIVED  # not where a signal ended it
         return True
 
     def _act(self, mutant: Mutant, told: int) -> int:
