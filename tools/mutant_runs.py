@@ -46,7 +46,7 @@ LOADED_BEFORE_THE_FORKS = (
 OPTIONS = ["-x", "-q", "-s", "-p", "pytest_timeout", "-p", "no:cacheprovider", "-p", "no:faulthandler"]
 LIVED, KILLED, FAILED, NOT_EXCHANGED = 0, 1, 2, 3  # a process's status; 2: the unchanged tests failed
 WALL_SECONDS = 120
-MOST_MEMORY_BYTES = 6 << 30  # of data: an endless list ends here
+MOST_MEMORY_BYTES = 6 << 30  # of data: a list that grows without end is a failure, too
 COUNTED = 20  # the quick counts are so many times those of DEPTH=spot
 
 
@@ -74,11 +74,9 @@ class Record:
         found = {self._names[at] for line in lines for at in self._lines.get((file, line), ())}
         return found | self.counted if found and depth == "quick" else found
 
-    def cpu_seconds(self, tests: set[str], depth: str) -> int:
-        """A process that computes longer than this does not end by itself."""
-        return 4 + int(
-            5 * sum(self.times[test] for test in tests if test in self.times) * (COUNTED if depth == "quick" else 1)
-        )
+    def cpu_seconds(self, test: str, depth: str) -> float:
+        """A test that computes longer than this does not end by itself."""
+        return 3 + 10 * self.times.get(test, 0.1) * (COUNTED if depth == "quick" and test in self.counted else 1)
 
 
 class Recorder:
@@ -165,10 +163,15 @@ class Recorder:
 
 
 class Chosen:
-    """A plugin of pytest: only these tests, the likeliest to fail soon first, and the first failure is told."""
+    """A plugin of pytest: only the tests that a mutant can matter to, the likeliest to fail soon first; the first failure is told."""
 
-    def __init__(self, tests: set[str], order: Callable[[str], float], known: set[str], told: int) -> None:
-        self._tests, self._order, self._known, self._told = tests, order, known, told
+    def __init__(
+        self, record: Record, mutant: Mutant | None, depth: str, order: Callable[[str], float], told: int
+    ) -> None:
+        self._record, self._depth, self._order, self._told = record, depth, order, told
+        self._tests = set(record.times) if mutant is None else record.tests(mutant, depth)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_DATA, (MOST_MEMORY_BYTES, MOST_MEMORY_BYTES))
 
     def pytest_collection(self) -> None:
         without_shrinking()
@@ -178,8 +181,13 @@ class Chosen:
 
     def among(self, items: list) -> list:
         """The chosen tests; one that the record does not know, as of another depth, is taken."""
-        chosen = [item for item in items if item.nodeid in self._tests or item.nodeid not in self._known]
+        chosen = [item for item in items if item.nodeid in self._tests or item.nodeid not in self._record.times]
         return sorted(chosen, key=lambda item: self._order(item.nodeid))
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """An endless loop is a failure, too."""
+        most = time.process_time() + self._record.cpu_seconds(nodeid, self._depth)
+        resource.setrlimit(resource.RLIMIT_CPU, (int(most) + 1, resource.RLIM_INFINITY))
 
     def pytest_runtest_logreport(self, report: object) -> None:
         if report.failed:
@@ -229,13 +237,6 @@ def tell(told: int, nodeid: str) -> None:
         os.write(told, nodeid.encode()[:4000])
 
 
-def limited(cpu_seconds: int) -> None:
-    """An endless loop is a failure, too, and so is one that fills the memory."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds))
-    resource.setrlimit(resource.RLIMIT_DATA, (MOST_MEMORY_BYTES, MOST_MEMORY_BYTES))
-
-
 def record(sources: list[Path], tests: list[str], path: Path) -> bool:
     """The unchanged run, under a tracer; False when a test fails."""
 
@@ -261,12 +262,10 @@ class Runs:
         def act(mutant: Mutant, told: int) -> int:
             import pytest
 
-            tests = self._record.tests(mutant, self._depth)
-            limited(10 + self._record.cpu_seconds(tests, self._depth))
             code = compile(changed(mutant.source.read_text(), *mutant.place), str(mutant.source), "exec")
             sys.meta_path.insert(0, _Finder(mutant.module, code, mutant.source))
             os.environ["DEPTH"] = self._depth
-            plugin = Chosen(tests, self._order, set(self._record.times), told)
+            plugin = Chosen(self._record, mutant, self._depth, self._order, told)
             return LIVED if int(pytest.main([*OPTIONS, *self._tests], plugins=[plugin])) == 0 else KILLED
 
         self._pool(mutants, act, ended)
@@ -351,15 +350,11 @@ class _InPlace:
         return True
 
     def _act(self, mutant: Mutant, told: int) -> int:
-        record, depth = self._runs._record, self._runs._depth
-        tests = record.tests(mutant, depth)
-        if not tests:
-            return LIVED
-        limited(record.cpu_seconds(tests, depth))
+        chosen = self._chosen(mutant, told)
         module = compile(changed(mutant.source.read_text(), *mutant.place), str(mutant.source), "exec")
         if not exchange(self._functions, module, (str(mutant.source), *mutant.function)):
             return NOT_EXCHANGED
-        return self._run(Chosen(tests, self._runs._order, set(record.times), told))
+        return self._run(chosen)
 
     def _unchanged(self) -> int:
         """Every function with the code of a file compiled anew: all tests must pass."""
@@ -367,7 +362,10 @@ class _InPlace:
         for key in self._functions:
             if "<locals>" not in key[1]:
                 exchange(self._functions, modules[key[0]], key)
-        return self._run(Chosen(set(), self._runs._order, set(), 2))
+        return self._run(self._chosen(None, 2))
+
+    def _chosen(self, mutant: Mutant | None, told: int) -> Chosen:
+        return Chosen(self._runs._record, mutant, self._runs._depth, self._runs._order, told)
 
     def _run(self, chosen: Chosen) -> int:
         items = chosen.among(self._items)

@@ -27,6 +27,7 @@ from tools.halmos import HalmosMissingError  # noqa: E402
 
 PAGE = ROOT / "docs" / "reference" / "deep-runs.md"
 CACHE = ROOT / ".cache" / "deep"
+DEEP_SECONDS = 4 * 3600  # of one test with the large counts
 NO_TESTS = 5  # pytest's exit status when a folder holds none
 
 
@@ -106,7 +107,7 @@ def run_deep(rooms: list[str]) -> int:
         print(f"deep: {folder}", flush=True)
         figures = CACHE / "running.json"
         figures.unlink(missing_ok=True)
-        result = pytest([folder], ASSET_BRIDGE_RUN_FIGURES=str(figures))
+        result = pytest([folder], ASSET_BRIDGE_RUN_FIGURES=str(figures), PYTEST_TIMEOUT=str(DEEP_SECONDS))
         if result == NO_TESTS:
             continue
         status = status or result
