@@ -43,9 +43,10 @@ LOADED_BEFORE_THE_FORKS = (
     "pytest_timeout",
     "umbral_pre",
 )
+Ended = Callable[[Mutant, int, str], None]
 OPTIONS = ["-x", "-q", "-s", "-p", "pytest_timeout", "-p", "no:cacheprovider", "-p", "no:faulthandler"]
 LIVED, KILLED, FAILED, NOT_EXCHANGED = 0, 1, 2, 3  # a process's status; 2: the unchanged tests failed
-WALL_SECONDS = 120
+WALL_SECONDS = 900  # a deadlock; an endless loop ends by its processor time, however busy the machine is
 MOST_MEMORY_BYTES = 6 << 30  # of data: a list that grows without end is a failure, too
 COUNTED = 20  # the quick counts are so many times those of DEPTH=spot
 
@@ -250,13 +251,13 @@ def record(sources: list[Path], tests: list[str], path: Path) -> bool:
 
 
 class Runs:
-    """Runs mutants at one depth, `workers` at once; `ended(mutant, status)` is called for each."""
+    """Runs mutants at one depth, `workers` at once; `ended(mutant, status, by which test)` is called for each."""
 
     def __init__(self, record: Record, tests: list[str], depth: str, workers: int) -> None:
         self._record, self._tests, self._depth, self._workers = record, tests, depth, workers
         self._kills: Counter[str] = Counter()
 
-    def anew(self, mutants: list[Mutant], ended: Callable[[Mutant, int], None]) -> None:
+    def anew(self, mutants: list[Mutant], ended: Ended) -> None:
         """Everything of ours is imported and collected in each process."""
 
         def act(mutant: Mutant, told: int) -> int:
@@ -270,7 +271,7 @@ class Runs:
 
         self._pool(mutants, act, ended)
 
-    def in_place(self, mutants: list[Mutant], ended: Callable[[Mutant, int], None], prove: bool) -> int:
+    def in_place(self, mutants: list[Mutant], ended: Ended, prove: bool) -> int:
         """One process collects; each mutant is a fork of it with one function exchanged. `prove` runs all tests unchanged first.
 
         Returns 0, or 2 when the unchanged tests fail. `ended` is called in that one process: what it keeps must be in a file.
@@ -295,9 +296,7 @@ class Runs:
     def _order(self, test: str) -> float:
         return (self._record.times.get(test, 0.0) + 0.01) / (1 + self._kills[test])
 
-    def _pool(
-        self, mutants: list[Mutant], act: Callable[[Mutant, int], int], ended: Callable[[Mutant, int], None]
-    ) -> None:
+    def _pool(self, mutants: list[Mutant], act: Callable[[Mutant, int], int], ended: Ended) -> None:
         running: dict[int, tuple[Mutant, int, float]] = {}
         waiting = list(reversed(mutants))
         try:
@@ -316,10 +315,10 @@ class Runs:
                         killer = (pipe.read() or b"").decode()
                         self._kills[killer] += 1
                     code = os.waitstatus_to_exitcode(status)
-                    ended(mutant, code if code in (LIVED, NOT_EXCHANGED) else KILLED)
+                    ended(mutant, code if code in (LIVED, NOT_EXCHANGED) else KILLED, killer or f"status {code}")
                     continue
                 for late, (_, _, began) in running.items():
-                    if time.monotonic() - began > WALL_SECONDS * (5 if self._depth == "quick" else 1):
+                    if time.monotonic() - began > WALL_SECONDS:
                         end(late)
                 time.sleep(0.002)
         finally:
@@ -330,7 +329,7 @@ class Runs:
 class _InPlace:
     """The plugin of the one process."""
 
-    def __init__(self, runs: Runs, mutants: list[Mutant], ended: Callable[[Mutant, int], None], prove: bool) -> None:
+    def __init__(self, runs: Runs, mutants: list[Mutant], ended: Ended, prove: bool) -> None:
         self._runs, self._mutants, self._ended, self._prove = runs, mutants, ended, prove
         self.status = FAILED
 

@@ -65,7 +65,7 @@ class Verdicts:
         if self._path.exists():
             for line in self._path.read_text().splitlines():
                 with contextlib.suppress(ValueError):  # the last line of a killed run
-                    key, dead, tested = json.loads(line)
+                    key, dead, tested, *_ = json.loads(line)
                     if dead is True or tested == self._tests:
                         self._known[key] = dead
 
@@ -73,12 +73,12 @@ class Verdicts:
         """Killed, survived, lived at the small counts, or not known."""
         return self._known.get(mutant.key)
 
-    def add(self, mutant: Mutant, dead: bool | str) -> None:
-        """Keep it."""
+    def add(self, mutant: Mutant, dead: bool | str, killer: str = "") -> None:
+        """Keep it, with the test that failed or the status of the process, for whoever doubts it."""
         self._known[mutant.key] = dead
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._path.open("a") as file:
-            file.write(json.dumps([mutant.key, dead, self._tests]) + "\n")
+            file.write(json.dumps([mutant.key, dead, self._tests, mutant.name, killer]) + "\n")
 
 
 def run(chosen: list[Mutant], tests: list[str], workers: int, verdicts: Verdicts, path: Path, prove: bool) -> bool:
@@ -95,11 +95,13 @@ def run(chosen: list[Mutant], tests: list[str], workers: int, verdicts: Verdicts
         runs = mutant_runs.Runs(record, tests, depth, workers)
         total, seen = len(waiting), [0]
 
-        def ended(mutant: Mutant, status: int, depth: str = depth, total: int = total, seen: list[int] = seen) -> None:
+        def ended(
+            mutant: Mutant, status: int, by: str, depth: str = depth, total: int = total, seen: list[int] = seen
+        ) -> None:
             seen[0] += 1
             if status != mutant_runs.NOT_EXCHANGED:
                 lived = LIVED_AT_SPOT if depth == "spot" else False
-                verdicts.add(mutant, status == mutant_runs.KILLED or lived)
+                verdicts.add(mutant, status == mutant_runs.KILLED or lived, by)
             if status == mutant_runs.LIVED:
                 print(f"lives at {depth}  {mutant.name}", file=sys.stderr, flush=True)
             elif seen[0] % 50 == 0:
