@@ -46,7 +46,7 @@ LOADED_BEFORE_THE_FORKS = (
 Ended = Callable[[Mutant, int, str], None]
 OPTIONS = ["-x", "-q", "-s", "-p", "pytest_timeout", "-p", "no:cacheprovider", "-p", "no:faulthandler"]
 LIVED, KILLED, FAILED, NOT_EXCHANGED = 0, 1, 2, 3  # a process's status; 2: the unchanged tests failed
-WALL_SECONDS = 900  # a deadlock; an endless loop ends by its processor time, however busy the machine is
+STILL_SECONDS = 20  # no thread has run or wants to: a deadlock. An endless loop ends by its processor time, however busy the machine is
 MOST_MEMORY_BYTES = 6 << 30  # of data: a list that grows without end is a failure, too
 COUNTED = 20  # the quick counts are so many times those of DEPTH=spot
 
@@ -298,7 +298,7 @@ class Runs:
 
     def _pool(self, mutants: list[Mutant], act: Callable[[Mutant, int], int], ended: Ended) -> None:
         running: dict[int, tuple[Mutant, int, float]] = {}
-        waiting = list(reversed(mutants))
+        waiting, used, look_at = list(reversed(mutants)), dict[int, tuple[float, float]](), 0.0
         try:
             while waiting or running:
                 while waiting and len(running) < self._workers:
@@ -317,8 +317,9 @@ class Runs:
                     code = os.waitstatus_to_exitcode(status)
                     ended(mutant, code if code in (LIVED, NOT_EXCHANGED) else KILLED, killer or f"status {code}")
                     continue
-                for late, (_, _, began) in running.items():
-                    if time.monotonic() - began > WALL_SECONDS:
+                if time.monotonic() > look_at:
+                    look_at = time.monotonic() + 1
+                    for late in [late for late in running if stands_still(late, used)]:
                         end(late)
                 time.sleep(0.002)
         finally:
@@ -412,6 +413,20 @@ def end(process: int) -> None:
     """Kill it and what it started."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process, signal.SIGKILL)
+
+
+def stands_still(process: int, used: dict[int, tuple[float, float]]) -> bool:
+    """Whether it has done nothing for STILL_SECONDS and nothing of it waits for a processor; `used` is kept between calls."""
+    try:
+        stats = [path.read_text().rsplit(")", 1)[1].split() for path in Path(f"/proc/{process}/task").glob("*/stat")]
+    except OSError:  # it has ended, or this system does not tell
+        return False
+    now, ticks = time.monotonic(), float(sum(int(stat[11]) + int(stat[12]) for stat in stats))
+    before, since = used.get(process, (-1.0, now))
+    if not stats or ticks != before or any(stat[0] != "S" for stat in stats):
+        used[process] = ticks, now
+        return False
+    return now - since > STILL_SECONDS
 
 
 class _Finder:

@@ -15,7 +15,7 @@ from asset_bridge.sealing.member_file import MemberFile
 from asset_bridge.sealing.open import Opener
 from asset_bridge.sealing.padding import Padding
 from asset_bridge.sealing.parallel import Line, each
-from asset_bridge.sealing.seal import Sealer, reader_of
+from asset_bridge.sealing.seal import SealedSummary, Sealer, reader_of
 
 KEY, LISTER, SMALL = b"k" * 32, b"l" * 20, FloeParameters(64)
 CONTENTS = [bytes(range(250)), b"", b"abc", bytes(range(100, 200))]
@@ -33,6 +33,11 @@ def read_at(offset: int, view: memoryview) -> None:
 
 
 def sealed(workers: int = 2, padding: Padding = Padding.PADME) -> tuple[bytes, bytearray]:
+    header, body, _ = sealed_as(workers, padding)
+    return header, body
+
+
+def sealed_as(workers: int, padding: Padding) -> tuple[bytes, bytearray, SealedSummary]:
     made = sealer(workers, padding)
     body = bytearray(made.body_length_bytes)
     written: list[int] = []
@@ -45,7 +50,7 @@ def sealed(workers: int = 2, padding: Padding = Padding.PADME) -> tuple[bytes, b
     summary = made.write(read_at, write_at)
     assert written[-1] == max(written), "the last segment comes last"
     assert summary == made.summary()
-    return made.header, body
+    return made.header, body, summary
 
 
 def opener(header: bytes, body: bytes | bytearray, workers: int = 2, into: bool = True) -> Opener:
@@ -71,8 +76,9 @@ def opener(header: bytes, body: bytes | bytearray, workers: int = 2, into: bool 
 def test_at_offsets_the_same_bytes_come_as_in_a_stream(workers: int, padding: Padding) -> None:
     stream = sealer(2, padding)
     segments = b"".join(stream.segments(reader_of([data]) for data in CONTENTS))
-    header, body = sealed(workers, padding)
+    header, body, summary = sealed_as(workers, padding)
     assert (header, bytes(body)) == (stream.header, segments)
+    assert summary == stream.summary()  # the root among it
 
 
 def test_a_sealing_at_offsets_is_made_once() -> None:

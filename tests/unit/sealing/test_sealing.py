@@ -11,6 +11,7 @@ import pytest
 from asset_bridge.errors import BridgeError, DefectError, InputError, TamperedError
 from asset_bridge.ipld.unixfs import file_dag
 from asset_bridge.sealing import cbor
+from asset_bridge.sealing import open as open_module
 from asset_bridge.sealing.floe import GCM256_IV256_1M, FloeOpener, FloeParameters, FloeSealer
 from asset_bridge.sealing.header import SealedHeader, file_aad
 from asset_bridge.sealing.index import MAX_ENTRIES, Index, Kind, MemberSpec
@@ -231,6 +232,52 @@ def test_a_segment_of_another_length_is_refused_though_its_tag_is_right() -> Non
     with pytest.raises(TamperedError) as caught:
         content(opener)
     assert caught.value.code == "sealing.final"
+
+
+def crafted(plain: bytes) -> tuple[bytes, list[bytes], Opener]:
+    """What a provider with the key makes of any plaintext, padmé announced; opened as far as the index."""
+    floe = FloeSealer(SMALL, KEY, file_aad(Padding.PADME, CONTAINER, LISTER), bytes(32))
+    header = SealedHeader(Padding.PADME, CONTAINER, floe.header).encode()
+    pieces, segments = [plain[at : at + 32] for at in range(0, len(plain), 32)], list[bytes]()
+    for position, piece in enumerate(pieces):
+        out = bytearray(len(piece) + 32)
+        floe.seal_into(out, memoryview(piece), position, position == len(pieces) - 1, bytes(12))
+        segments.append(bytes(out))
+    arguments = {"file_key": KEY, "lister": LISTER, "body_length_bytes": sum(map(len, segments)), "parameters": SMALL}
+    return header, segments, Opener(header, fetch_segment=segments.__getitem__, **arguments)  # type: ignore[arg-type]
+
+
+def test_every_byte_of_padding_is_zero_also_in_segments_of_nothing_else() -> None:
+    index = Index.of(Kind.FILE, [MemberSpec("a", 3_030)]).encode()
+    true = (3_030).to_bytes(8, "big") + len(index).to_bytes(4, "big") + index + bytes(3_030)
+    total = padme(len(true))
+    assert total - len(true) > 32
+    crafted(true.ljust(total, b"\0"))[2].scatter(lambda *_: None)
+    edges = {len(true), total - 1, *(at for at in range(len(true), total) if at % 32 in (0, 31))}
+    for place in edges:
+        plain = bytearray(true.ljust(total, b"\0"))
+        plain[place] = 1
+        opener = crafted(bytes(plain))[2]
+        for act in (lambda opener=opener: content(opener), lambda opener=opener: opener.scatter(lambda *_: None)):
+            with pytest.raises(TamperedError) as caught:
+                act()
+            assert caught.value.code == "sealing.padding", place
+
+
+def test_an_empty_member_at_the_very_end_is_named() -> None:
+    for size in (10, 32, 40, 64):
+        assert content(opened(*seal({"a": bytes(size), "b": b""}, Padding.NONE))) == [bytes(size), b""]
+
+
+def test_an_index_as_long_as_its_limit_opens(monkeypatch: pytest.MonkeyPatch) -> None:
+    summary, segments = seal({"a": b"abc"})
+    length = len(folder({"a": b"abc"})[0].encode())
+    monkeypatch.setattr(open_module, "MAX_INDEX_BYTES", length)
+    assert opened(summary, segments).read("a") == b"abc"
+    monkeypatch.setattr(open_module, "MAX_INDEX_BYTES", length - 1)
+    with pytest.raises(TamperedError) as caught:
+        opened(summary, segments)
+    assert caught.value.code == "sealing.length"
 
 
 def test_a_stopped_stream_ends_its_threads() -> None:

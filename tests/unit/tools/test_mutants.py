@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -46,3 +49,22 @@ def test_one_function_is_exchanged_and_the_others_stay() -> None:
         assert murmur.murmur3_x64_64(b"hello") == honest
     assert len(outcomes) > 2
     assert not mutant_runs.exchange(found, whole, (str(source), "no_such_function", 1))
+
+
+def test_a_process_that_waits_for_nothing_is_told_from_a_busy_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mutant_runs, "STILL_SECONDS", 0.2)
+    busy = "while True: pass"
+    still = "import threading; threading.Event().wait()"
+    children = [subprocess.Popen([sys.executable, "-S", "-c", code]) for code in (busy, still)]
+    try:
+        used: dict[int, tuple[float, float]] = {}
+        found = set[int]()
+        ends_at = time.monotonic() + 60
+        while children[1].pid not in found and time.monotonic() < ends_at:
+            found |= {child.pid for child in children if mutant_runs.stands_still(child.pid, used)}
+            time.sleep(0.02)
+        assert found == {children[1].pid}
+    finally:
+        for child in children:
+            child.kill()
+            child.wait()
