@@ -59,11 +59,12 @@ def test_a_process_that_waits_for_nothing_is_told_from_a_busy_one(monkeypatch: p
     try:
         used: dict[int, tuple[float, float]] = {}
         found = set[int]()
-        ends_at = time.monotonic() + 60
+        tells = Path("/proc/self/task").exists()  # else nothing is taken for a deadlock
+        ends_at = time.monotonic() + (60 if tells else 1)
         while children[1].pid not in found and time.monotonic() < ends_at:
             found |= {child.pid for child in children if mutant_runs.stands_still(child.pid, used)}
             time.sleep(0.02)
-        assert found == {children[1].pid}
+        assert found == ({children[1].pid} if tells else set())
     finally:
         for child in children:
             child.kill()
