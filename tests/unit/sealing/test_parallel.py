@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import random
 import threading
+import time
 
 import pytest
 
@@ -210,6 +211,22 @@ def test_no_item_is_claimed_after_a_failure() -> None:
     assert len(claimed) <= 3
 
 
+def test_an_interrupt_leaves_no_thread_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    join, interrupted = threading.Thread.join, list[str]()
+
+    def interrupted_once(thread: threading.Thread, timeout: float | None = None) -> None:
+        if thread.name.startswith("sealing_") and not interrupted:
+            interrupted.append(thread.name)
+            raise KeyboardInterrupt
+        join(thread, timeout)
+
+    monkeypatch.setattr(threading.Thread, "join", interrupted_once)
+    with pytest.raises(KeyboardInterrupt):
+        each(range(6), 3, lambda: lambda _: time.sleep(0.05))
+    assert interrupted
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("sealing_")]
+
+
 def test_a_member_is_a_file() -> None:
     whole = opener(*sealed())
     file = MemberFile(whole, "0")
@@ -222,7 +239,7 @@ def test_a_member_is_a_file() -> None:
     assert file.read() == b""
     assert file.seek(10_000) == 10_000
     assert file.read(5) == b""
-    for bad in ((-1, io.SEEK_SET), (-10_001, io.SEEK_CUR), (-251, io.SEEK_END), (0, 9)):
+    for bad in ((-1, io.SEEK_SET), (-10_001, io.SEEK_CUR), (-251, io.SEEK_END), (0, 9), (300, 9)):
         with pytest.raises(ValueError, match="no such place"):
             file.seek(*bad)
     file.close()

@@ -291,7 +291,7 @@ def test_lengths() -> None:
     assert [padme(n) for n in (0, 1, 2, 9, 100, 1_000, 10_000)] == [0, 1, 2, 10, 104, 1_024, 10_240]
     assert padded_length(Padding.NONE, 77) == 77
     assert [padded_length(Padding.ON_CHAIN, n) for n in (12, 4_064, 4_065, 24_544)] == [4_064, 4_064, 8_160, 24_544]
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(InputError, match="at most 24544 bytes") as caught:
         padded_length(Padding.ON_CHAIN, 24_545)
     assert caught.value.code == "sealing.on-chain-size"
     assert body_length(1_048_544, GCM256_IV256_1M) == 1_048_576
