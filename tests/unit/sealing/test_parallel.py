@@ -222,7 +222,11 @@ def test_an_interrupt_leaves_no_thread_behind(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(threading.Thread, "join", interrupted_once)
     with pytest.raises(KeyboardInterrupt):
-        each(range(6), 3, lambda: lambda _: time.sleep(0.05))
+        each(
+            range(6),
+            3,
+            lambda: lambda _: time.sleep(0 if threading.current_thread() is threading.main_thread() else 0.3),
+        )
     assert interrupted
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("sealing_")]
 
