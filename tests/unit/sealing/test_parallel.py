@@ -186,6 +186,19 @@ def test_who_waits_in_line_behind_a_failure_is_let_go() -> None:
     assert sorted(numbers) == [first, first + 1]
 
 
+def test_who_waits_in_line_goes_on_when_the_one_before_leaves() -> None:
+    line, found = Line(), list[bool]()
+    second = threading.Thread(target=lambda: found.append(line.enter(1)), daemon=True)
+    second.start()
+    while not line._changed._waiters:  # type: ignore[attr-defined]
+        time.sleep(0.001)
+    assert line.enter(0)
+    assert not found
+    line.leave()
+    second.join(10)
+    assert found == [True]
+
+
 def test_a_line_that_is_closed_lets_nobody_through() -> None:
     line = Line(3)
     assert line.enter(3)

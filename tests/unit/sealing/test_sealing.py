@@ -108,9 +108,10 @@ def test_a_range_touches_only_its_segments() -> None:
         opener.read("b")
 
 
+@pytest.mark.parametrize("padding", [Padding.NONE, Padding.PADME])
 @pytest.mark.parametrize(("announced", "comes"), [(10, 9), (10, 11), (0, 1), (100, 0)])
-def test_content_that_changed_is_refused_before_the_last_segment(announced: int, comes: int) -> None:
-    made = sealer(Index.of(Kind.FILE, [MemberSpec("a", announced)]))
+def test_content_that_changed_is_refused_before_the_last_segment(announced: int, comes: int, padding: Padding) -> None:
+    made = sealer(Index.of(Kind.FILE, [MemberSpec("a", announced)]), padding)
     taken: list[bytearray] = []
     with pytest.raises(InputError) as caught:
         taken.extend(made.segments([reader_of([bytes(comes)])]))
@@ -120,9 +121,10 @@ def test_content_that_changed_is_refused_before_the_last_segment(announced: int,
         made.summary()
 
 
+@pytest.mark.parametrize("padding", [Padding.NONE, Padding.PADME])
 @pytest.mark.parametrize("count", [0, 1, 3])
-def test_another_number_of_files_is_refused(count: int) -> None:
-    made = sealer(Index.of(Kind.FOLDER, [MemberSpec("a", 0), MemberSpec("b", 0)]))
+def test_another_number_of_files_is_refused(count: int, padding: Padding) -> None:
+    made = sealer(Index.of(Kind.FOLDER, [MemberSpec("a", 0), MemberSpec("b", 0)]), padding)
     with pytest.raises(InputError, match="number of files"):
         list(made.segments([reader_of([])] * count))
 
