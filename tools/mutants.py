@@ -30,13 +30,7 @@ from tools import mutant_runs  # noqa: E402
 from tools.mutant_kinds import Mutant, all_of  # noqa: E402
 
 TESTS = {  # the tests of a room
-    "sealing": [
-        "tests/unit/sealing",
-        "tests/vectors/test_sealed_file.py",
-        "tests/vectors/test_floe.py",
-        "tests/properties/test_sealing.py",
-        "tests/properties/test_two_keys.py",
-    ],
+    "sealing": ["tests/unit/sealing", "tests/vectors/test_sealed_file.py", "tests/vectors/test_floe.py"],
     "ipld": ["tests/unit/ipld", "tests/vectors/test_sealed_file.py"],
     "keys": ["tests/vectors/test_keys.py", "tests/unit/keys", "tests/vectors/test_wycheproof_keys.py"],
     "reencryption": [
