@@ -12,6 +12,7 @@ from asset_bridge.chain.keys import address_bytes
 from asset_bridge.chain.packing import WAS_PAID, Status, address_account
 from asset_bridge.chain.reader import Call, Reader
 from asset_bridge.chain.records import ZERO_ADDRESS, OrderState
+from asset_bridge.chain.tokens import token_call
 from tests.stateful.market import MarketScene
 from tests.stateful.pair import ContractsSource, Pair, PairAccount
 
@@ -27,7 +28,9 @@ class Agreement(RuleBasedStateMachine):
     accounts: dict[str, PairAccount]
     orders: list[bytes]
     assets: list[bytes]
-    prices: dict[bytes, int]
+    tokens: list[str]
+    prices: dict[bytes, tuple[str, int]]
+    """Token (or ZERO_ADDRESS) and amount of each order."""
 
     def nodes(self) -> list[bytes]:
         return [n.node_id for n in (self.scene.light, *self.scene.storage, *self.scene.tees)]
@@ -48,6 +51,7 @@ class Agreement(RuleBasedStateMachine):
         named = [x for x in (*self.orders, *self.assets, *nodes) if known is None or x in known]
         paid = [p for p in people if known is None or p[1] in known]
         asked: list[Call] = []
+        kinds = (ZERO_ADDRESS, *self.named_tokens(known))
         disputes = known is None or "Challenges" in self.pair.called
         stakes = disputes or "NodeRegistry" in self.pair.called
         for each in named:
@@ -57,14 +61,20 @@ class Agreement(RuleBasedStateMachine):
             elif each in self.assets:
                 asked.append(("AssetLedger", "asset", (each,)))
             else:
-                asked += [("NodeRegistry", "node", (each,)), ("Exchange", "balance_of", (ZERO_ADDRESS, each))]
+                asked.append(("NodeRegistry", "node", (each,)))
+                asked += [("Exchange", "balance_of", (kind, each)) for kind in kinds]
         for account, _, address in paid:
-            asked.append(("Exchange", "balance_of", (ZERO_ADDRESS, account)))
+            asked += [("Exchange", "balance_of", (kind, account)) for kind in kinds]
             asked += [("Challenges", "withdrawable", (address,))] if disputes else []
             asked += [("NodeRegistry", "claimable", (address,))] if stakes else []
         if known is None or "AssetLedger" in self.pair.called:
             asked.append(("AssetLedger", "account", (scene.provider.address,)))
+            asked += [("AssetLedger", "token_active_at", (token,)) for token in self.tokens]
         return asked
+
+    def named_tokens(self, known: bytes | None) -> list[str]:
+        """The tokens that `known` names, or all."""
+        return [token for token in self.tokens if known is None or address_bytes(token) in known]
 
     @invariant()
     def what_a_step_named_is_the_same_in_both_worlds(self) -> None:
@@ -73,6 +83,7 @@ class Agreement(RuleBasedStateMachine):
             return
         self.compare(self.views(pair.touched))
         self.coins(pair.senders)
+        self.units(self.named_tokens(pair.touched), pair.senders)
         pair.touched = b""
         pair.called.clear()
         pair.senders.clear()
@@ -82,28 +93,47 @@ class Agreement(RuleBasedStateMachine):
         twin, env = self.pair.twin, boa.env
         for address in (twin.exchange, twin.registry, twin.deployment.address_of("Challenges"), *accounts):
             assert env.get_balance(address) == twin.coins_wei(address), address
-        escrow = 0
+        assert twin.coins_wei(twin.exchange) == self.owed(ZERO_ADDRESS)
+
+    def units(self, tokens: Iterable[str], accounts: Iterable[str]) -> None:
+        """So are tokens, what the Exchange may take of them, and the number of permits that were used."""
+        twin, exchange = self.pair.twin, self.pair.twin.exchange
+        people = list(accounts)
+        for token in tokens:
+            calls = [token_call("balanceOf(address)", address) for address in (exchange, *people)]
+            calls += [token_call("allowance(address,address)", address, exchange) for address in people]
+            calls += [token_call("nonces(address)", address) for address in people if token == self.tokens[0]]
+            assert self.pair.token_differences(token, calls) == []
+            assert twin.token_units(exchange, token) == self.owed(token)
+
+    def owed(self, token: str) -> int:
+        """What the Exchange holds for open orders and owes as balances."""
+        twin, escrow = self.pair.twin, 0
         for order_id in self.orders:
+            if self.prices[order_id][0] != token:
+                continue
             status = self.status(order_id)
             held = status.state in (OrderState.PAID, OrderState.DELIVERED) or (
                 status.state == OrderState.REVOKED and status.flags & WAS_PAID
             )
-            escrow += self.prices[order_id] if held else 0
-        owed = sum(
-            twin.view(("Exchange", "balance_of", (ZERO_ADDRESS, account)), twin.head)
+            escrow += self.prices[order_id][1] if held else 0
+        return escrow + sum(
+            twin.view(("Exchange", "balance_of", (token, account)), twin.head)
             for account in (*(address_account(a.address) for a in self.accounts.values()), *self.nodes())
         )
-        assert twin.coins_wei(twin.exchange) == escrow + owed
 
     def everything_agrees(self) -> None:
         """At the end of a sequence: every view, every coin; and the events alone give what the contracts hold (I12)."""
         twin = self.pair.twin
         self.compare(self.views())
-        self.coins(a.address for a in self.accounts.values())
+        people = [account.address for account in self.accounts.values()]
+        self.coins(people)
+        self.units(self.tokens, people)
         rebuilt = Reader(ContractsSource(self.pair))  # its records are checked against the contracts' own words
         assert rebuilt.orders() == twin.orders()
         assert rebuilt.assets() == twin.assets()
         assert rebuilt.nodes() == twin.nodes()
+        assert rebuilt.token_times() == twin.token_times()
         provider = self.scene.provider.address
         assert rebuilt.provider_account(provider) == twin.provider_account(provider)
         assert rebuilt.profile(provider) == twin.profile(provider)

@@ -70,7 +70,19 @@ def _pay(m: ChainMachine, pick: int) -> Edge:
     order = _fresh(m, pick, OrderState.APPROVED)
     assert order.approval is not None
     accepts = [m.scene.accept(order, slot) for slot in range(len(order.approval.slots))]
+    m.scene.consumer.allow_payment(order.order_id)
     return Edge(order.pay_by, False, lambda: m.scene.consumer.pay(order.order_id, accepts))
+
+
+def _permit(m: ChainMachine, pick: int) -> Edge | None:
+    """A permit counts up to and including its deadline."""
+    order = m.order_in(m.tokens[0], pick, OrderState.APPROVED)
+    at = m.pair.twin.now_at + 20
+    if order.state is not OrderState.APPROVED or order.terms.offer.token != m.tokens[0] or order.pay_by <= at:
+        return None
+    m.take_back(m.tokens[0])
+    permit = m.permit(order, deadline=at - 1)
+    return Edge(at, False, lambda: m.pay_with(order, permit), "token did not arrive")
 
 
 def _deliver(m: ChainMachine, pick: int) -> Edge:
@@ -195,6 +207,7 @@ EDGES: dict[str, Callable[[ChainMachine, int], Edge | None]] = {
     "expire a request": _expire(OrderState.REQUESTED),
     "expire an approval": _expire(OrderState.APPROVED),
     "pay": _pay,
+    "permit": _permit,
     "record_delivery": _deliver,
     "refund": _refund,
     "settle by anyone": _settle,

@@ -6,13 +6,12 @@ Each call is compared in success, reason and events, each step in what it named,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 
 import boa
 from eth_hash.auto import keccak
-from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from asset_bridge.chain.keys import AccountKey
@@ -20,9 +19,11 @@ from asset_bridge.chain.packing import ANSWERED, CHALLENGED, address_account
 from asset_bridge.chain.records import ZERO_ADDRESS, NodeKind, Order, OrderState
 from asset_bridge.errors import BridgeError
 from tests.ports.chain_scene import FAR, MEASUREMENT, NodeActor
-from tests.stateful.agreement import TOTAL, Agreement
+from tests.stateful.agreement import TOTAL
+from tests.stateful.choosing import picks
 from tests.stateful.edges import EDGES, STAYING, contradict
 from tests.stateful.market import market
+from tests.stateful.tokens import MUST_SUCCEED_IN_TOKENS, TokenRules
 from tests.support.revm import FastEnv
 
 REQUESTED, APPROVED, PAID = OrderState.REQUESTED, OrderState.APPROVED, OrderState.PAID
@@ -35,12 +36,11 @@ MUST_SUCCEED = {
     *("challenge", "answer_challenge", "close_challenge", "contradict", "withdraw_rewards", "collect_deposits"),
     *("set_profile", "propose_change", "cancel_change", "apply_change", "add_stake", "rebuilt from events"),
     "called accept_receipts",
+    *MUST_SUCCEED_IN_TOKENS,
 }
-# hashed, because hypothesis likes zero and repetition, and a pick is a choice among many
-picks = st.integers(0, 2**16).map(lambda n: int.from_bytes(keccak(b"%d" % n)[:3], "big"))
 
 
-class ChainMachine(Agreement):
+class ChainMachine(TokenRules):
     """Contracts and twin side by side, from the stocked market on."""
 
     def __init__(self, engine: type[boa.Env] = FastEnv) -> None:
@@ -52,9 +52,10 @@ class ChainMachine(Agreement):
         self.environment.enter_context(boa.swap_env(self.market.env))
         self.pair, self.scene = self.market.pair, self.market.scene
         self.accounts, self.governor = self.market.accounts, self.market.governor
-        self.orders, self.assets = self.market.orders, self.market.assets
+        self.orders, self.assets, self.tokens = self.market.orders, self.market.assets, self.market.tokens
         self.market.start = self.market.rewind(self.market.start)
-        self.prices = {o: self.pair.twin.order(o).terms.offer.price_wei for o in self.orders}
+        offers = {o: self.pair.twin.order(o).terms.offer for o in self.orders}
+        self.prices = {o: (offer.token, offer.price_wei) for o, offer in offers.items()}
         self.pair.touched = b""
         self.pair.called.clear()
         self.pair.senders.clear()
@@ -66,74 +67,6 @@ class ChainMachine(Agreement):
             TOTAL.update(self.pair.seen)
         finally:
             self.environment.close()
-
-    # ── choosing ──
-    def order(self, pick: int, *states: OrderState) -> Order:
-        """Four times of five an order in one of `states`, brought there if there is none; else any."""
-        chosen = self.orders
-        if pick % 5 and states:
-            chosen = [o for o in self.orders if self.status(o).state in states and self.in_time(o)]
-            if not chosen:
-                chosen = [self.bring(pick, states[pick // 5 % len(states)])]
-        return self.pair.twin.order(chosen[pick // 25 % len(chosen)])
-
-    def in_time(self, order_id: bytes) -> bool:
-        status = self.status(order_id)
-        return not status.deadline or status.deadline > self.pair.twin.now_at or status.state in (DELIVERED, REVOKED)
-
-    def make(self, pick: int) -> bytes:
-        """One more order, of an asset that takes requests."""
-        if (pick % 4 == 0 and len(self.assets) < 5) or all(self.pair.twin.asset(a).retired for a in self.assets):
-            self.assets.append(self.scene.listed())
-        for asset_id in self.assets[pick % len(self.assets) :] + self.assets:
-            terms = self.scene.terms(asset_id)
-            try:
-                order_id, _ = self.scene.consumer.request(terms)
-            except BridgeError:
-                continue
-            self.orders.append(order_id)
-            self.prices[order_id] = terms.offer.price_wei
-            return order_id
-        raise AssertionError("no asset takes a request")
-
-    def bring(self, pick: int, state: OrderState) -> bytes:
-        """A new order, as far towards `state` as the rules let it come."""
-        order_id, scene, reader = self.make(pick), self.scene, self.pair.twin
-        steps: list[Callable[[Order], object]] = [
-            lambda o: scene.provider.approve(o.order_id, scene.approval(o)),
-            lambda o: scene.consumer.pay(o.order_id, [scene.accept(o, s) for s in (0, 1, 2)][pick % 2 :]),
-            lambda o: scene.recorder.record_delivery(o.order_id, scene.fetch(o), [scene.receipt(o, s) for s in (1, 2)]),
-            lambda o: scene.consumer.accept_delivery(o.order_id),
-        ]
-        far = {APPROVED: 1, PAID: 2, REVOKED: 2, DELIVERED: 3, SETTLED: 4}.get(state, 0)
-        try:
-            for step in steps[:far]:
-                step(reader.order(order_id))
-            if state == REVOKED:
-                scene.provider.revoke(order_id)
-        except BridgeError:
-            pass
-        return order_id
-
-    @staticmethod
-    def attempt(act: Callable[[], object]) -> None:
-        try:
-            act()
-        except BridgeError:
-            return  # refused alike in both worlds (Pair.both compared them), or by the client before sending
-
-    @contextmanager
-    def excursion(self, *, stay: bool = False) -> Iterator[None]:
-        """What happens inside is undone in both worlds at the end, unless `stay`."""
-        if stay:
-            yield
-            return
-        before = self.market.moment()
-        try:
-            yield
-            self.what_a_step_named_is_the_same_in_both_worlds()
-        finally:
-            self.market.rewind(before)
 
     # ── rules ──
     @rule(pick=picks)
@@ -172,6 +105,8 @@ class ChainMachine(Agreement):
         accepts = [self.scene.accept(order, slot) for slot in range(len(order.approval.slots))]
         if pick % 3 == 0:
             accepts = accepts[1:]
+        if pick % 4:
+            self.attempt(lambda: self.scene.consumer.allow_payment(order.order_id))
         self.attempt(lambda: self.scene.consumer.pay(order.order_id, accepts))
 
     @rule(pick=picks)
@@ -338,18 +273,18 @@ class ChainMachine(Agreement):
 
     @rule(pick=picks)
     def claim(self, pick: int) -> None:
-        scene = self.scene
+        scene, kind = self.scene, (ZERO_ADDRESS, *self.tokens)[pick // 16 % 3]
         if pick % 2:
             self.order(pick, SETTLED)
         claims: list[Callable[[], object]] = [
-            lambda: scene.provider.claim(ZERO_ADDRESS),
-            lambda: scene.consumer.claim(ZERO_ADDRESS),
-            lambda: scene.recorder.claim(ZERO_ADDRESS),
-            lambda: scene.tees[1].operator.claim(ZERO_ADDRESS, scene.tees[1].node_id),
-            lambda: scene.light.operator.claim(ZERO_ADDRESS, scene.light.node_id),
-            lambda: scene.recorder.claim(ZERO_ADDRESS, scene.light.node_id),
-            lambda: scene.tees[pick % 4].operator.open_balance(ZERO_ADDRESS, scene.tees[pick % 4].node_id),
-            lambda: scene.recorder.open_balance(ZERO_ADDRESS, scene.numbers(32)),
+            lambda: scene.provider.claim(kind),
+            lambda: scene.consumer.claim(kind),
+            lambda: scene.recorder.claim(kind),
+            lambda: scene.tees[1].operator.claim(kind, scene.tees[1].node_id),
+            lambda: scene.light.operator.claim(kind, scene.light.node_id),
+            lambda: scene.recorder.claim(kind, scene.light.node_id),
+            lambda: scene.tees[pick % 4].operator.open_balance(kind, scene.tees[pick % 4].node_id),
+            lambda: scene.recorder.open_balance(kind, scene.numbers(32)),
         ]
         for i in (0, 3):
             self.attempt(claims[(pick + i) % len(claims)])
@@ -362,6 +297,8 @@ class ChainMachine(Agreement):
             return
         asset = self.pair.twin.asset(self.assets[pick % len(self.assets)])
         offer = replace(asset.offer, price_wei=1 + pick * 997)
+        if pick % 4 == 0:
+            offer = replace(offer, token=(ZERO_ADDRESS, *self.tokens)[pick // 4 % 3])
         self.attempt(lambda: self.scene.provider.set_offer(asset.asset_id, offer))
 
     @rule(pick=picks)
@@ -379,6 +316,7 @@ class ChainMachine(Agreement):
             if change is not None:
                 self.exactly(change.applies_at)
                 self.attempt(lambda: self.scene.recorder.apply_change(own, change))
+            self.attempt(lambda: provider.claim(self.tokens[pick % 2]))
             self.attempt(lambda: provider.claim(ZERO_ADDRESS))
             self.attempt(lambda: heir.claim(ZERO_ADDRESS, address_account(own)))
 
@@ -427,13 +365,6 @@ class ChainMachine(Agreement):
     @rule(pick=picks)
     def move_time(self, pick: int) -> None:
         self.exactly(self.pair.twin.now_at + 1 + pick % 60)
-
-    def exactly(self, at: int) -> bool:
-        """The next call happens at `at`; False when that has passed."""
-        twin = self.pair.twin
-        if at > twin.now_at:
-            twin.advance_to(at - 1)
-        return twin.now_at == at
 
     # ── nodes ──
     @rule(pick=picks)

@@ -15,13 +15,14 @@ from eth_hash.auto import keccak
 from asset_bridge import reencryption as pre
 from asset_bridge.chain.config import DeployConfig
 from asset_bridge.chain.keys import AccountKey
-from asset_bridge.chain.records import Approval, Listing, Order, RequestTerms
+from asset_bridge.chain.records import ZERO_ADDRESS, Approval, Listing, Order, RequestTerms
 from asset_bridge.keys.secp256k1 import SecretScalar
 from tests.ports.chain_scene import MEASUREMENT, NodeActor, Numbers
 from tests.ports.true_scene import TrueScene
 from tests.stateful.pair import Moment, Pair, PairAccount
 from tests.support.revm import FastEnv
 
+RICH_UNITS = 10**15
 STOCK = {"requested": 3, "approved": 4, "paid": 6, "revoked": 1, "delivered": 6, "challenged": 2, "settled": 2}
 
 
@@ -71,12 +72,21 @@ class Market:
             self.scene = MarketScene(self.account, Numbers("machine"))
             for extra in ("one more", "heir", "payee"):
                 self.account(extra)
-            self.assets = [self.scene.listed() for _ in range(3)]
+            self.tokens = [self.token(permits=True), self.token(permits=False)]
+            kinds = (ZERO_ADDRESS, self.tokens[0], ZERO_ADDRESS, self.tokens[1])
+            self.assets = [self.scene.listed(token=token) for token in kinds]
             self.orders: list[bytes] = []
             for kind, count in STOCK.items():
                 for _ in range(count):
                     self.stock(kind)
             self.start = self.moment()
+
+    def token(self, *, permits: bool) -> str:
+        """A token that may be a price, of which the consumer has enough."""
+        token = self.pair.deploy_token(permits=permits)
+        self.governor.govern("AssetLedger", "list_token", token)
+        self.pair.mint(token, self.scene.consumer.address, RICH_UNITS)
+        return token
 
     def account(self, name: str) -> PairAccount:
         """An account that was funded when it was first named."""
@@ -87,13 +97,15 @@ class Market:
     def stock(self, kind: str) -> None:
         """One order, brought to `kind`."""
         scene, reader = self.scene, self.pair.twin
-        order_id, _ = scene.consumer.request(scene.terms(self.assets[len(self.orders) % 2]))
+        asset_id = self.assets[(0, 1, 0, 3)[len(self.orders) % 4]]  # nobody asks for the third
+        order_id, _ = scene.consumer.request(scene.terms(asset_id))
         self.orders.append(order_id)
         if kind == "requested":
             return
         scene.provider.approve(order_id, scene.approval(reader.order(order_id)))
         if kind == "approved":
             return
+        scene.consumer.allow_payment(order_id)
         scene.consumer.pay(
             order_id, [scene.accept(reader.order(order_id), s) for s in (0, 1, 2)][len(self.orders) % 2 :]
         )

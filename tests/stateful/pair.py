@@ -26,6 +26,7 @@ from asset_bridge.chain.twin.chain import Block, TwinSource
 from asset_bridge.chain.twin.world import Snapshot
 from asset_bridge.errors import RefusedError
 from tests.ports.chain_scene import Numbers
+from tests.stateful.pair_tokens import TOKEN_REFUSED, PairTokens
 from tests.support.revm import next_addresses
 
 RICH_WEI = 10**20
@@ -42,7 +43,7 @@ class Moment:
     events: int
 
 
-class Pair:
+class Pair(PairTokens):
     """One deployment in two worlds."""
 
     def __init__(self, config: DeployConfig, *, chain_id: int = 31337, now_at: int = 1_800_000_000) -> None:
@@ -120,6 +121,8 @@ class Pair:
             sent = self.twin.execute(sender, contract, function, args, value_wei, verb)
         except RefusedError as error:
             reason = error.message.removeprefix("The contract refused: ").removesuffix(".")
+        if (reason, real) == TOKEN_REFUSED:  # the token says in its own words why it does not pay, or says nothing
+            real = reason
         assert reason == real, f"{function}: twin {reason or 'goes'!r}, contract {real or 'goes'!r}"
         if sent is None:
             self.seen[f"refused {reason}"] += 1
@@ -132,6 +135,7 @@ class Pair:
         self.events += [Event(*log, block, sent.transaction_hash, at) for at, log in enumerate(logs)]  # type: ignore[arg-type]
         self.seen[verb] += 1
         self.seen[f"called {function}"] += 1
+        self.count_token(verb, args)
         self.called.add(contract)
         self.senders.add(sender)
         return sent
@@ -208,4 +212,4 @@ class PairAccount(Actor):
         return self.pair.both(self.address, contract, function, args, value_wei, verb)
 
     def _call_token(self, verb: str, token: str, data: bytes) -> Sent:
-        raise AssertionError("prices of the machine are in coins; tests/ports/test_tokens.py pays in tokens")
+        return self.pair.call_token(self.address, token, data, verb)

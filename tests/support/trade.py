@@ -199,8 +199,8 @@ class Scene:
     def clock(self) -> int:
         return self.chain.now_at
 
-    def start_tee(self, tee: Tee) -> None:
-        """A process of this node: new keys, a new epoch."""
+    def start_tee(self, tee: Tee, *, blocks_after: int = 3) -> None:
+        """A process of this node: new keys, a new epoch, final after three blocks."""
         key = AccountKey.from_random(os.urandom)
         registration = TeeRegistration(
             tee.attester,
@@ -218,7 +218,7 @@ class Scene:
         )
         tee.node_id = registered.node_id
         tee.core = TeeNodeCore(TeeParts([self.chain], identity, tee.attester, None, self.light, self.clock, os.urandom))
-        self.chain.mine(3)
+        self.chain.mine(blocks_after)
 
     def connect(self, node: Node) -> TeeNode:
         for tee in self.tees:

@@ -147,6 +147,10 @@ class DevChain:
         has = endpoint.as_int(endpoint.call("eth_getBalance", address, "latest"))
         endpoint.call("anvil_setBalance", address, hex(has + wei))
 
+    def make_final(self) -> None:
+        """Mine until what is in a block now is final."""
+        Endpoint(self.rpc_url).call("anvil_mine", hex(DEVELOPMENT_FINALITY_DEPTH + 1))
+
     # ── inside ──
     def _running(self) -> processes.Running | None:
         found = processes.Running.load(self.record)
@@ -195,8 +199,7 @@ class DevChain:
                 "nodes.start", f"anvil did not answer within {START_SECONDS:.0f} s", hint=f"its log is {self.log}"
             )
         if self._block_seconds:
-            # A restarted anvil has no state of the blocks before its start, and `final` lies two blocks back.
-            endpoint.call("anvil_mine", hex(DEVELOPMENT_FINALITY_DEPTH + 1))
+            self.make_final()  # a restarted anvil has no state of the blocks before its start, and `final` lies two blocks back
 
 
 def _taken(port: int) -> bool:

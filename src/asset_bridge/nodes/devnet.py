@@ -109,7 +109,9 @@ class Devnet:
 
     # ── up and down ──
     def up(self, *, impostors: bool = False, kubo: bool = False) -> Network:
-        """Start whatever does not run yet; returns the network. `kubo`: its storage nodes keep their blocks in kubo, decided once.
+        """Start whatever does not run yet, each registration final; returns the network.
+
+        `kubo`: its storage nodes keep their blocks in kubo, decided once.
 
         Raises:
             InputError(nodes.devnet-kubo): `kubo` is asked of a network that was made without.
@@ -136,6 +138,7 @@ class Devnet:
             network.save(self.network_file)
         self._make_homes(settings, network)
         self.start(member.name for member in self.members())
+        self._chain.make_final()  # so that the next command sees every node that has just started
         return network
 
     def start(self, names: Iterable[str]) -> None:

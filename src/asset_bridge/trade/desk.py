@@ -102,12 +102,17 @@ class Desk:
             if order is not None and order.state in states:
                 return order
             self.pause()
-        raise UnavailableError(
-            "trade.not-final",
-            "the chain has not made this order's last step final yet",
-            hint="run the same command again in a minute",
-            actor="chain endpoint",
-        )
+        raise not_final("this order's last step")
+
+
+def not_final(what: str) -> UnavailableError:
+    """The final block stayed behind the newest one for longer than a command waits."""
+    return UnavailableError(
+        "trade.not-final",
+        f"the chain has not made {what} final yet",
+        hint="run the same command again in a minute",
+        actor="chain endpoint",
+    )
 
 
 def order_at(reader: ChainReader, order_id: bytes, at: At) -> Order | None:

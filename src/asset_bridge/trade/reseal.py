@@ -15,7 +15,7 @@ from asset_bridge.chain.records import AcceptSignature, Approval, ApprovedSlot, 
 from asset_bridge.errors import BridgeError, DefectError, InputError, TamperedError
 from asset_bridge.reencryption import VerifiedKeyFrag
 from asset_bridge.trade.check_asset import checked_asset
-from asset_bridge.trade.desk import Desk, require_role
+from asset_bridge.trade.desk import FINAL_TRIES, Desk, not_final, require_role
 from asset_bridge.trade.evidence import Examiner, challenge, take_order_key
 from asset_bridge.trade.shares import RefusedNode, make_shares, owned_asset, seal_share
 
@@ -63,6 +63,7 @@ def reseal(desk: Desk, order_id: bytes, examiner: Examiner, slots: tuple[int, ..
     Raises:
         InputError(trade.role, trade.state): not this provider's order, or nothing is served any more.
         InputError(trade.nothing-lost): every share is live.
+        UnavailableError(trade.not-final): a node has started anew, and its new epoch did not become final in time.
     """
     order = desk.final_order(order_id, *RESEALABLE)
     require_role(desk, order, "provider")
@@ -70,7 +71,7 @@ def reseal(desk: Desk, order_id: bytes, examiner: Examiner, slots: tuple[int, ..
     approval = order.approval
     if approval is None:
         raise DefectError("trade.no-approval", "an approved order came without its approval", actor="nobody")
-    nodes = {slot.node_id: desk.reader.node(slot.node_id, At.FINAL) for slot in approval.slots}
+    nodes = _final_nodes(desk, approval)
     wanted = tuple(lost.slot for lost in lost_slots(order, nodes)) if slots is None else slots
     if not wanted:
         raise InputError(
@@ -105,6 +106,18 @@ def reseal(desk: Desk, order_id: bytes, examiner: Examiner, slots: tuple[int, ..
         except BridgeError as error:
             failed.append(RefusedNode(old.node_id, (error.code,), error.message))
     return Resealed(order_id, tuple(done), tuple(failed), tuple(sent))
+
+
+def _final_nodes(desk: Desk, approval: Approval) -> dict[bytes, Node]:
+    """The nodes of the slots at a finalized block that knows their newest epoch; waits for one where a node has only just started."""
+    for _ in range(FINAL_TRIES):
+        nodes = {slot.node_id: desk.reader.node(slot.node_id, At.FINAL) for slot in approval.slots}
+        if all(
+            desk.reader.node(node_id, At.HEAD).current.epoch <= node.current.epoch for node_id, node in nodes.items()
+        ):
+            return nodes
+        desk.pause()
+    raise not_final("the newest start of a node")
 
 
 def _to_new_key(

@@ -406,6 +406,18 @@ def test_reseal_rules(trade: Trade) -> None:
     assert (done.slots, len(done.failed)) == ((), 1)
 
 
+def test_reseal_waits_until_a_new_start_is_final(trade: Trade, monkeypatch: pytest.MonkeyPatch) -> None:
+    trade.request().approve()
+    trade.scene.start_tee(trade.scene.tees[0], blocks_after=0)
+    with monkeypatch.context() as patch:
+        patch.setattr("asset_bridge.trade.reseal.FINAL_TRIES", 0)  # a chain on which nothing becomes final
+        refused(
+            UnavailableError, "trade.not-final", lambda: reseal(trade.provider, trade.order_id, trade.scene.examiner())
+        )
+    done = reseal(trade.provider, trade.order_id, trade.scene.examiner())
+    assert (len(done.slots), done.failed) == (1, ())
+
+
 @pytest.mark.parametrize("side", ["provider", "consumer"])
 def test_status_always_names_who_and_until_when(trade: Trade, side: str) -> None:
     desk: Desk = getattr(trade, side)

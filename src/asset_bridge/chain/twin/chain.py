@@ -193,10 +193,11 @@ class ChainTwin(Reader):
             outside.setdefault("tokens", {})[token, address] = amount
             outside.setdefault("allowances", {})[token, address, self.exchange] = amount
 
-    def add_token(self, token: str, symbol: str, decimals: int, *, permits: bool) -> None:
+    def add_token(self, token: str, symbol: str, decimals: int, *, permits: bool, name: str = "") -> None:
         """Deploy a token that tells its symbol and decimals; `permits`: with EIP-2612."""
+        facts = TokenFacts(symbol, decimals, permits, name)
         for tables in self._states():
-            tables.setdefault("", {}).setdefault("token_facts", {})[token] = TokenFacts(symbol, decimals, permits)
+            tables.setdefault("", {}).setdefault("token_facts", {})[token] = facts
 
     def give_tokens(self, token: str, address: str, units: int) -> None:
         """Give tokens; whom they may be taken by is the holder's to say."""

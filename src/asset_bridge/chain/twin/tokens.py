@@ -21,11 +21,12 @@ SELECTORS = {keccak(text.encode())[:4]: text for text in (*VIEWS, "DOMAIN_SEPARA
 
 @dataclass(frozen=True, slots=True)
 class TokenFacts:
-    """What a token tells of itself; `permits`: it has EIP-2612."""
+    """What a token tells of itself; `permits`: it has EIP-2612; without a name it is called by its symbol."""
 
     symbol: str
     decimals: int
     permits: bool
+    name: str = ""
 
 
 def answer(world: World, token: str, call: bytes, now_at: int) -> bytes | None:
@@ -42,7 +43,7 @@ def answer(world: World, token: str, call: bytes, now_at: int) -> bytes | None:
     if name == "decimals()":
         return _word(facts.decimals)
     if name in ("symbol()", "name()"):
-        return encode(["string"], [facts.symbol])
+        return encode(["string"], [facts.name if name == "name()" and facts.name else facts.symbol])
     if name == "nonces(address)":
         return _word(world.table("", "permit_nonces").get((token, *values), 0))
     if name == "DOMAIN_SEPARATOR()":
@@ -85,7 +86,9 @@ def _permit_digest_is_signed(
     nonce = world.table("", "permit_nonces").get((token, owner), 0)
     kinds = ["bytes32", "address", "address", "uint256", "uint256", "uint256"]
     struct = keccak(encode(kinds, [PERMIT_TYPE, owner, spender, units, nonce, deadline]))
-    signature = _bytes(r) + _bytes(s) + bytes([_int(v) % 256])
+    if _int(v) > 255:  # no uint8: a contract would refuse the whole call
+        return False
+    signature = _bytes(r) + _bytes(s) + bytes([_int(v)])
     try:
         signer = recover(keccak(b"\x19\x01" + _separator(world, token, facts) + struct), signature)
     except BridgeError:
@@ -94,7 +97,7 @@ def _permit_digest_is_signed(
 
 
 def _separator(world: World, token: str, facts: TokenFacts) -> bytes:
-    names = keccak(facts.symbol.encode()) + keccak(b"1")
+    names = keccak((facts.name or facts.symbol).encode()) + keccak(b"1")
     return keccak(DOMAIN_TYPE + names + world.chain_id.to_bytes(32, "big") + bytes(12) + address_bytes(token))
 
 
