@@ -101,6 +101,8 @@ def test_a_range_touches_only_its_segments() -> None:
     assert len(asked) <= 2
     assert opener.read("a", 0, 0) == b""
     assert opener.read("a") == data
+    assert b"".join(map(bytes, opener.iter("a"))) == data
+    assert opener.members[0].modified_at == 0  # nothing is said of its time
     for bad in ((-1, 5), (5, 4), (0, 1_001)):
         with pytest.raises(InputError, match="range"):
             opener.read("a", *bad)
@@ -264,6 +266,19 @@ def test_every_byte_of_padding_is_zero_also_in_segments_of_nothing_else() -> Non
             with pytest.raises(TamperedError) as caught:
                 act()
             assert caught.value.code == "sealing.padding", place
+
+
+def test_all_four_bytes_of_the_index_s_length_count() -> None:
+    index = Index.of(Kind.FILE, [MemberSpec("a", 3_030)]).encode()
+    for announced, opens in ((len(index), True), (len(index) | 1 << 24, False)):
+        true = (3_030).to_bytes(8, "big") + announced.to_bytes(4, "big") + index + bytes(3_030)
+        plain = true.ljust(padme(len(true)), b"\0")
+        if opens:
+            assert crafted(plain)[2].content_length_bytes == 3_030
+        else:
+            with pytest.raises(TamperedError) as caught:
+                crafted(plain)
+            assert caught.value.code == "sealing.length"
 
 
 def test_an_empty_member_at_the_very_end_is_named() -> None:
