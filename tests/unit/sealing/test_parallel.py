@@ -190,7 +190,8 @@ def test_who_waits_in_line_goes_on_when_the_one_before_leaves() -> None:
     line, found = Line(), list[bool]()
     second = threading.Thread(target=lambda: found.append(line.enter(1)), daemon=True)
     second.start()
-    while not line._changed._waiters:  # type: ignore[attr-defined]
+    ends_at = time.monotonic() + 10
+    while not line._changed._waiters and time.monotonic() < ends_at:  # type: ignore[attr-defined]
         time.sleep(0.001)
     assert line.enter(0)
     assert not found
