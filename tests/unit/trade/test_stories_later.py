@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +16,6 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from asset_bridge.chain.keys import AccountKey
 from asset_bridge.chain.records import ZERO_ADDRESS, OrderState, Periods
 from asset_bridge.cli.status_cmd import lines_of
-from asset_bridge.client.consumer import Consumer
 from asset_bridge.errors import BridgeError, InputError, RefusedError, TamperedError, UnavailableError
 from asset_bridge.sealing.member_file import MemberFile
 from asset_bridge.trade.accept import accept, record_delivery
@@ -263,10 +261,6 @@ def test_one_member_or_a_range_of_it_opens_alone(trade: Trade, tmp_path: Path, s
         file = MemberFile(opener, "patients.ndjson")
         file.seek(-7, 2)
         assert file.read() == expected[-7:]
-    ours: Any = SimpleNamespace(desk=trade.consumer, home=SimpleNamespace(bodies_folder=trade.bodies))
-    with Consumer.member_file(ours, trade.order_id, "patients.ndjson", sealed) as buffered:
-        buffered.seek(10)
-        assert buffered.read(5) + buffered.read() == expected[10:]
 
 
 def test_a_crypt4gh_file_is_published_as_what_it_holds(trade: Trade, tmp_path: Path) -> None:
