@@ -1,13 +1,16 @@
 """Change one thing in the contracts and see whether a test fails: `make contract-mutants`.
 
-    python tools/contract_mutants.py [--sample N] [--rest N] [--seed N] [--workers N] [--seconds N]
+    python tools/contract_mutants.py [--rest N] [--seed N] [--workers N] [--seconds N] [--fresh]
 
-Mutants are changed comparisons, operators, whole numbers and truth values, and dropped statements. Chosen are all that compile to other
-code on a line that moves money or changes a state (`MONEY`), plus `--rest` drawn by `--seed` from the others; `--sample` takes only so
-many of all of them, `--seconds` stops after a time: the order is shuffled by the seed, so what was run is a fair sample.
-Each is compiled into a folder of its own and the tests of tests/unit/contracts run against it: on revm, and what lives through that on
-py-evm, where contract accounts call too. Verdicts are kept in .cache/, so that an interrupted run goes on. Nothing in the tree is touched
-but the room's section in docs/reference/mutants.md.
+Chosen are all changes (tools/contract_changes.py) that compile to other code on a statement that moves money or changes a state, and
+`--rest` more, drawn by `--seed` from those of the other statements that compile. The tests of tests/unit/contracts are collected once;
+for each mutant a process is forked from there, compiles it into a folder of its own and runs the tests against that: on revm, and what
+lives through it on py-evm those that revm cannot run, where contract accounts call. First come the tests that killed a mutant of lines
+near by, then the quick ones. A change can be endless: a test that takes fifty times the processor time of the unchanged run, and at
+least ten seconds, has failed.
+Verdicts are kept in .cache/, so that an interrupted run goes on (`--seconds` stops after a time): a kill holds as long as the changed
+file is the same, a survivor is tried again when a test has changed. A whole run is written to docs/reference/mutants.md; the exit
+status is 1 when fewer than 95 % were killed. Nothing else in the tree is touched.
 """
 
 from __future__ import annotations
@@ -18,233 +21,292 @@ import hashlib
 import json
 import os
 import random
-import re
-import shutil
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from tools import build_artefacts  # noqa: E402
-from tools.mutants import write_page  # noqa: E402
+from tools.contract_changes import Mutant, compiled, of, quicken, unchanged  # noqa: E402
+from tools.mutants import tests_digest, write_page  # noqa: E402
 
 TESTS = "tests/unit/contracts"
 GOAL = 0.95
-TIMEOUT_SECONDS = 300
+COMPILE_SECONDS = 120
+TIMES_AS_LONG, LEAST_SECONDS = 50, 10
 CACHE = ROOT / ".cache" / "mutants"
-TOKENS: list[tuple[str, str]] = [
-    (r"(?<![<=>])<(?![<=])", "<="), (r"<=", "<"), (r"(?<![->])>(?![>=])", ">="), (r"(?<!>)>=", ">"),
-    (r"==", "!="), (r"!=", "=="), (r"(?<=\s)\+(?=[\s=])", "-"), (r"(?<=\s)-(?=[\s=])", "+"),
-    (r"(?<=\s)\*(?=\s)", "//"), (r"(?<=\s)//(?=\s)", "*"), (r"<<", ">>"), (r"(?<!>)>>", "<<"),
-    (r"(?<=\s)\|(?=[\s=])", "&"), (r"(?<=\s)&(?=[\s=])", "|"), (r"\band\b", "or"), (r"\bor\b", "and"),
-    (r"\bnot ", ""), (r"\bTrue\b", "False"), (r"\bFalse\b", "True"),
-    (r"unsafe_add", "unsafe_sub"), (r"unsafe_sub", "unsafe_add"), (r"\bmax\(", "min("), (r"\bmin\(", "max("),
-]  # fmt: skip
-NUMBER = re.compile(r"(?<![\w\"])\d[\d_]*(?![\w.])")
-DROPPED = re.compile(r"^\s+(assert |log |extcall |self\.\w+\(|\w+\._\w+\(|[\w.\[\]>& ]+ [-+|&]?= )")
-MONEY = re.compile(
-    r"^\s+(self\._\w+(\[.*\])? [-+|&]?= |order_book\._\w+\[|extcall "
-    r"|.*\b(_credit|_take|_pay_out|_set_status|_moved|set_order|_refund|_settle)\("
-    r"|.*raw_call\(|.*price \* |return \(?price"
-    r"|(left|part|reward|earned|amount|half|stored|status|word|bond|success) [-+|&]?= )"
-)
-TYPED = re.compile(r"\[[\d_, ]+\]|: [A-Z]\w+\[\d+\]|(?:bytes|uint|int)\d+|x\"[0-9a-f]*\"|\"[^\"]*\"")
+SURVIVED, KILLED, NOT_A_MUTANT = 0, 1, 77
+NULL_RUNS = 3
 
 
-@dataclass(frozen=True)
-class Mutant:
-    """One changed line."""
+class Judge:
+    """A plugin of pytest: in place of one run of the collected tests, one in a fork for each mutant."""
 
-    name: str
-    path: Path
-    line: int
-    text: str
-    money: bool
+    def __init__(self, work: Callable[[Judge], None]) -> None:
+        self._work = work
+        self.seconds: dict[str, float] = {}
+        """Of each test, set-up included, in a run of the unchanged contracts."""
+        self.on_revm: set[str] = set()
+        self.tried: list[str] = []
 
-    @property
-    def key(self) -> str:
-        """The line in its file."""
-        content = self.path.read_bytes() + b"\0" + str(self.line).encode() + self.text.encode()
-        return hashlib.sha256(content).hexdigest()[:24]
+    def pytest_runtestloop(self, session: Any) -> bool:
+        """Take pytest's place."""
+        self.session = session
+        self.all = list(session.items)
+        self._work(self)
+        return True
 
+    def pytest_runtest_protocol(self, item: Any) -> None:
+        """Bound the test's processor time; what goes on is ended by the signal."""
+        self.tried.append(item.nodeid)
+        limit = max(LEAST_SECONDS, TIMES_AS_LONG * self.seconds.get(item.nodeid, 100.0))
+        signal.setitimer(signal.ITIMER_PROF, limit)
 
-def of(path: Path) -> Iterator[Mutant]:
-    """Every mutant of a file."""
-    quoted = body = False
-    for at, line in enumerate(path.read_text().splitlines()):
-        if line.strip().count('"""') == 1:
-            quoted = not quoted
-        code = line.split("#")[0].rstrip()
-        body = (body or line.startswith(("def ", "@"))) and not line.startswith(("event ", "struct ", "interface "))
-        if (
-            quoted
-            or '"""' in line
-            or not body
-            or not code.startswith(" ")
-            or (code.endswith(("(", ",")) and ":" in code)
-        ):
-            continue
-        for what, text in _changes(code):
-            same = next((i for i, (old, new) in enumerate(zip(code, text, strict=False)) if old != new), 0)
-            name = f"contracts/{path.relative_to(build_artefacts.CONTRACTS)}:{at + 1}:{same + 1}: {what}"
-            yield Mutant(name, path, at, text, MONEY.match(code) is not None)
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        """Note times and what passes, for the unchanged run."""
+        self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0.0) + report.duration
+        if report.when == "call" and report.passed:
+            self.on_revm.add(report.nodeid)
 
+    def passes(self, items: list[Any], engine: str, artefacts: Path | None, until_first: bool = True) -> bool:
+        """Whether all of `items` pass, in this process, which is good for nothing else afterwards."""
+        os.environ["ASSET_BRIDGE_ENGINE"] = engine
+        for name, module in list(sys.modules.items()):
+            if artefacts and name.startswith("tests.unit.contracts.") and hasattr(module, "ARTEFACTS"):
+                module.ARTEFACTS = artefacts  # type: ignore[attr-defined]
+        from _pytest import main
 
-def _changes(code: str) -> Iterator[tuple[str, str]]:
-    safe = TYPED.sub(lambda found: "\0" * len(found[0]), code)  # types and texts stay
-    for pattern, other in TOKENS:
-        for found in re.finditer(pattern, safe):
-            yield f"{found[0].strip()} → {other or 'nothing'}", code[: found.start()] + other + code[found.end() :]
-    for found in NUMBER.finditer(safe):
-        number = int(found[0].replace("_", ""))
-        for other in {number + 1, max(0, number - 1)} - {number}:
-            yield f"{found[0]} → {other}", code[: found.start()] + str(other) + code[found.end() :]
-    if DROPPED.match(code) and code.count("(") == code.count(")") and not re.search(r": \w+(\[.*\])? = ", code):
-        yield "dropped", code[: len(code) - len(code.lstrip())] + "pass"
+        self.session.items[:] = items
+        self.session.config.option.maxfail = 1 if until_first else 0
+        with contextlib.suppress(self.session.Failed):
+            main.pytest_runtestloop(self.session)
+        return self.session.testsfailed == 0
 
 
-def users(path: Path) -> list[Path]:
-    """The deployed contracts that contain a file."""
-    if path.parent == build_artefacts.CONTRACTS:
-        return [path]
-    texts = {p: p.read_text() for p in (*build_artefacts.CONTRACTS.glob("*.vy"), *path.parent.glob("*.vy"))}
-    found, waiting = {path}, [path]
-    while waiting:
-        stem = waiting.pop().stem
-        for other, text in texts.items():
-            if other not in found and re.search(rf"^from modules import {stem}$", text, re.MULTILINE):
-                found.add(other)
-                waiting.append(other)
-    return sorted(p for p in found if p.parent == build_artefacts.CONTRACTS)
+def end_all(*_: object) -> None:
+    """On SIGTERM: whatever was started ends, too."""
+    os.killpg(0, signal.SIGKILL)
 
 
-def compiled(mutant: Mutant, folder: Path) -> bool:
-    """Put artefacts with the change into `folder`; False when it does not compile, or to the same code."""
-    sources, made = folder / "contracts", folder / "artefacts"
-    shutil.copytree(ROOT / "contracts", sources)
-    shutil.copytree(build_artefacts.ARTEFACTS, made)
-    target = sources / mutant.path.relative_to(ROOT / "contracts")
-    lines = target.read_text().splitlines()
-    lines[mutant.line] = mutant.text
-    target.write_text("\n".join(lines) + "\n")
-    build_artefacts.CONTRACTS = sources
-    other = False
-    try:
-        for path in users(mutant.path):
-            text = build_artefacts.render(build_artefacts.build(sources / path.name))
-            other |= text != (made / f"{path.stem}.json").read_text()
-            (made / f"{path.stem}.json").write_text(text)
-    except (Exception, SystemExit):  # noqa: BLE001  whatever the compiler says of it, or too large a contract
-        return False
-    return other
-
-
-def tested(folder: Path, engine: str, left_out: list[str]) -> int:
-    """pytest's status against the artefacts in `folder`, in this process."""
-    os.environ.update(ASSET_BRIDGE_ARTEFACTS=str(folder / "artefacts"), ASSET_BRIDGE_ENGINE=engine, DEPTH="spot")
-    import pytest
-
-    options = ["-x", "-q", "-p", "no:cacheprovider", *(f"--deselect={name}" for name in left_out)]
-    return int(pytest.main([*options, TESTS]))
-
-
-NOT_A_MUTANT, KILLED, SURVIVED = 77, 1, 0
-
-
-def judge(mutant: Mutant, left_out: list[str]) -> int:
-    """Start a process that tries one mutant."""
+def forked(act: Callable[[Any], int]) -> tuple[int, int]:
+    """Start `act` in a process; its id, and where what it says can be read."""
+    read, write = os.pipe()
     pid = os.fork()
     if pid:
-        return pid
-    os.setsid()
+        os.close(write)
+        return pid, read
+    os.close(read)
     status = KILLED
-    with contextlib.suppress(BaseException), tempfile.TemporaryDirectory() as name, open(os.devnull, "w") as nothing:
+    with contextlib.suppress(BaseException), open(os.devnull, "w") as nothing, os.fdopen(write, "w") as said:
         os.dup2(nothing.fileno(), 1)
         os.dup2(nothing.fileno(), 2)
-        signal.alarm(TIMEOUT_SECONDS)  # an endless loop is noticed, too
-        folder = Path(name)
-        if not compiled(mutant, folder):
-            status = NOT_A_MUTANT
-        else:
-            child = os.fork()
-            if not child:
-                status = 1
-                with contextlib.suppress(BaseException):
-                    status = tested(folder, "revm", left_out)
-                os._exit(1 if status else 0)
-            if os.waitpid(child, 0)[1] == 0:
-                status = SURVIVED if tested(folder, "py-evm", []) == 0 else KILLED
+        status = act(said)
+        said.flush()
     os._exit(status)
 
 
-def only_on_py_evm() -> list[str]:
-    """Tests that do not pass on revm with the contracts as they are: contract accounts that call, other chains, gas."""
-    report = CACHE / "contracts-baseline.txt"
-    report.parent.mkdir(parents=True, exist_ok=True)
-    pid = os.fork()
-    if not pid:
-        os.environ.update(ASSET_BRIDGE_ENGINE="revm", DEPTH="spot")
-        with report.open("w") as out:
-            os.dup2(out.fileno(), 1)
-            import pytest
+def heard(pid: int, read: int, raw: int | None = None) -> tuple[int | None, Any]:
+    """The status of such a process, None when a signal ended it, and what it said."""
+    with os.fdopen(read) as pipe:
+        text = pipe.read()
+    raw = os.waitpid(pid, 0)[1] if raw is None else raw
+    return os.waitstatus_to_exitcode(raw) if os.WIFEXITED(raw) else None, json.loads(text or "null")
 
-            pytest.main(["-q", "-rf", "-p", "no:cacheprovider", TESTS])
-            sys.stdout.flush()
-        os._exit(0)
-    os.waitpid(pid, 0)
-    return sorted(set(re.findall(r"^FAILED (\S+)", report.read_text(), re.MULTILINE)))
+
+@dataclass
+class Run:
+    """What is tried, what is known of it, and how."""
+
+    money: list[Mutant]
+    rest: list[Mutant]
+    count_of_rest: int
+    judge: Judge
+    verdicts: Path
+    tests: str
+    known: dict[str, int] = field(default_factory=dict)
+    killers: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
+    """By file: line of a killed mutant and the test that did it."""
+    ended_by_signal: int = 0
+
+    def read(self) -> None:
+        """Take up the verdicts of earlier runs."""
+        lines = self.verdicts.read_text().splitlines() if self.verdicts.exists() else []
+        place = {m.key: m for m in (*self.money, *self.rest)}
+        for line in lines:
+            with contextlib.suppress(ValueError):  # the last line of a killed run
+                key, status, tests, killer = json.loads(line)
+                if key in place and (status != SURVIVED or tests == self.tests):
+                    self._note(place[key], status, killer)
+
+    def _note(self, mutant: Mutant, status: int, killer: str) -> None:
+        self.known[mutant.key] = status
+        if killer:
+            self.killers.setdefault(mutant.path.name, []).append((mutant.line, killer))
+
+    def keep(self, mutant: Mutant, status: int, killer: str) -> None:
+        """Keep a verdict."""
+        self._note(mutant, status, killer)
+        with self.verdicts.open("a") as file:
+            file.write(json.dumps([mutant.key, status, self.tests, killer]) + "\n")
+
+    def chosen(self) -> list[Mutant]:
+        """All of money and state, and so many of the rest that enough of them compile."""
+        found, wanted = list(self.money), self.count_of_rest
+        for mutant in self.rest:
+            if wanted == 0:
+                break
+            found.append(mutant)
+            wanted -= self.known.get(mutant.key) != NOT_A_MUTANT
+        return sorted(found, key=lambda mutant: mutant.key)  # a digest: as good as shuffled
+
+    def order(self, mutant: Mutant) -> list[Any]:
+        """The tests that revm can run, those first that are likely to kill."""
+        near: dict[str, int] = {}
+        for line, test in self.killers.get(mutant.path.name, []):
+            near[test] = min(near.get(test, 10**6), abs(line - mutant.line))
+        items = [item for item in self.judge.all if item.nodeid in self.judge.on_revm]
+        return sorted(items, key=lambda item: (near.get(item.nodeid, 10**6), self.judge.seconds[item.nodeid]))
+
+    def judged(self, mutant: Mutant, said: Any) -> int:
+        """In a fork: compile, test, and say which test killed it."""
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            signal.setitimer(signal.ITIMER_PROF, COMPILE_SECONDS)
+            if not compiled(mutant, folder):
+                return NOT_A_MUTANT
+            left = [item for item in self.judge.all if item.nodeid not in self.judge.on_revm]
+            for engine, items in (("revm", self.order(mutant)), ("py-evm", left)):
+                status, tried = heard(*forked(lambda out, e=engine, i=items: self._tested(e, i, folder, out)))  # type: ignore[misc]
+                if status != SURVIVED:
+                    json.dump([tried, status is None], said)
+                    return KILLED
+        return SURVIVED
+
+    def _tested(self, engine: str, items: list[Any], folder: Path | None, said: Any) -> int:
+        self.judge.tried.clear()
+        passed = self.judge.passes(items, engine, folder / "artefacts" if folder else None)
+        json.dump(self.judge.tried[-1], said)
+        return SURVIVED if passed else KILLED
+
+    def go(self, workers: int, until: float) -> None:
+        """Try every mutant without a verdict, `workers` at once."""
+        running: dict[int, tuple[Mutant, int]] = {}
+        while True:
+            busy = {mutant.key for mutant, _ in running.values()}
+            waiting = [m for m in self.chosen() if m.key not in self.known and m.key not in busy]
+            while waiting and len(running) < workers and time.monotonic() < until:
+                mutant = waiting.pop(0)
+                pid, read = forked(lambda said, m=mutant: self.judged(m, said))  # type: ignore[misc]
+                running[pid] = (mutant, read)
+            if not running:
+                return
+            pid, raw = os.wait()
+            mutant, read = running.pop(pid)
+            status, word = heard(pid, read, raw)
+            killer, by_signal = word or ("", False)
+            self.ended_by_signal += by_signal
+            self.keep(mutant, KILLED if status is None else status, killer)
+            if status == SURVIVED:
+                print(f"survived  {mutant.name}", flush=True)
+
+
+def baseline(run: Run, kept: Path) -> None:
+    """Learn times, and which tests revm can run; then the unchanged contracts must pass in other orders, and on py-evm, too.
+
+    Once for each state of tests and contracts.
+    """
+    judge = run.judge
+    if kept.exists():
+        judge.seconds, found = json.loads(kept.read_text())
+        judge.on_revm = set(found)
+        return
+    if not unchanged():
+        raise SystemExit("contract_mutants: error: the contracts do not compile to the committed artefacts")
+
+    def learn(said: Any) -> int:
+        judge.passes(judge.all, "revm", None, until_first=False)
+        json.dump([judge.seconds, sorted(judge.on_revm)], said)
+        return 0
+
+    judge.seconds, found = heard(*forked(learn))[1]
+    judge.on_revm = set(found)
+    left = [item for item in judge.all if item.nodeid not in judge.on_revm]
+    items = [item for item in judge.all if item.nodeid in judge.on_revm]
+    orders = [(f"revm, order {n}", "revm", random.Random(n).sample(items, len(items))) for n in range(NULL_RUNS)]
+    for what, engine, chosen in [*orders, ("py-evm", "py-evm", left)]:
+        status, last = heard(*forked(lambda said, e=engine, c=chosen: run._tested(e, c, None, said)))  # type: ignore[misc]
+        if status != SURVIVED:
+            raise SystemExit(f"contract_mutants: error: {last} fails without any change ({what})")
+    kept.write_text(json.dumps([judge.seconds, found]))
+    print(f"{len(items)} tests on revm, {sum(judge.seconds.values()):.0f} s; {len(left)} on py-evm", flush=True)
 
 
 def main() -> int:
     """Choose, run, count."""
     parser = argparse.ArgumentParser(description="Does a test fail for each change of the contracts?")
-    parser.add_argument("--sample", type=int, default=0)
     parser.add_argument("--rest", type=int, default=150)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--seconds", type=float, default=float("inf"))
+    parser.add_argument("--fresh", action="store_true", help="forget the verdicts of earlier runs")
     given = parser.parse_args()
+    until = time.monotonic() + given.seconds
     os.chdir(ROOT)
+    os.environ["DEPTH"] = "spot"
     files = sorted([*build_artefacts.CONTRACTS.glob("*.vy"), *(build_artefacts.CONTRACTS / "modules").glob("*.vy")])
     made = [mutant for path in files for mutant in of(path)]
-    drawn = random.Random(given.seed)
     money, rest = [m for m in made if m.money], [m for m in made if not m.money]
-    drawn.shuffle(rest)
-    chosen = money + rest[: given.rest]
-    drawn.shuffle(chosen)
-    chosen = chosen[: given.sample or None]
-    print(f"{len(made)} changes, {len(money)} on lines of money or state; {len(chosen)} are tried", flush=True)
-    left_out = only_on_py_evm()
-    print(f"{len(left_out)} tests need py-evm", flush=True)
+    random.Random(given.seed).shuffle(rest)
     kept = CACHE / "contracts.jsonl"
-    known: dict[str, int] = dict(map(json.loads, kept.read_text().splitlines())) if kept.exists() else {}
-    known = {key: status for key, status in known.items() if status != SURVIVED}  # a new test may kill it
-    import boa  # noqa: F401  once, before the forks
-    import pytest  # noqa: F401
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    if given.fresh:
+        kept.unlink(missing_ok=True)
+    print(f"{len(made)} changes, {len(money)} of money or state, {given.rest} of the others", flush=True)
 
-    waiting, running, until = [m for m in chosen if m.key not in known], {}, time.monotonic() + given.seconds
-    while running or (waiting and time.monotonic() < until):
-        while waiting and len(running) < given.workers and time.monotonic() < until:
-            mutant = waiting.pop()
-            running[judge(mutant, left_out)] = mutant
-        pid, raw = os.wait()
-        mutant = running.pop(pid)
-        known[mutant.key] = os.waitstatus_to_exitcode(raw) if os.WIFEXITED(raw) else KILLED
-        with kept.open("a") as file:
-            file.write(json.dumps([mutant.key, known[mutant.key]]) + "\n")
-        if known[mutant.key] == SURVIVED:
-            print(f"survived  {mutant.name}", flush=True)
-    seen = [m for m in chosen if known.get(m.key, NOT_A_MUTANT) != NOT_A_MUTANT]
-    survivors = [m for m in seen if known[m.key] == SURVIVED]
+    runs: list[Run] = []
+    tests = tests_digest([TESTS])
+    code = b"".join(path.read_bytes() for path in sorted(build_artefacts.ARTEFACTS.glob("*.json")))
+    state = hashlib.sha256(tests.encode() + code).hexdigest()[:16]
+
+    def work(judge: Judge) -> None:
+        from tests.unit.contracts import records
+
+        run = Run(money, rest, given.rest, judge, kept, tests)
+        run.read()
+        runs.append(run)
+        for path in records.MOCKS.glob("*.vy"):
+            records._compiled(path.stem)
+        baseline(run, CACHE / f"contracts-{state}.json")
+        run.go(given.workers, until)
+
+    import pytest
+
+    quicken()
+    if os.getpgrp() != os.getpid():
+        os.setpgid(0, 0)
+    signal.signal(signal.SIGTERM, end_all)
+    pytest.main(["-q", "-s", "-p", "no:cacheprovider", TESTS], plugins=[Judge(work)])
+    if not runs:
+        return 2
+    (run,) = runs
+    chosen = run.chosen()
+    seen = [m for m in chosen if run.known.get(m.key) in (KILLED, SURVIVED)]
+    left = sum(m.key not in run.known for m in chosen)
+    survivors = sorted((m for m in seen if run.known[m.key] == SURVIVED), key=lambda m: (m.path, m.line, m.name))
     share = 1 - len(survivors) / max(1, len(seen))
-    print(f"{len(seen) - len(survivors)} of {len(seen)} killed, {100 * share:.1f} %")
-    write_page("contracts", len(seen), survivors)  # type: ignore[arg-type]  it reads their names only
+    for mutant in survivors:
+        print(f"survivor  {mutant.name}")
+    ended = f", {run.ended_by_signal} of them by the time they took" if run.ended_by_signal else ""
+    print(f"{len(seen) - len(survivors)} of {len(seen)} killed{ended}, {100 * share:.1f} %; {left} are left")
+    if not left:
+        write_page("contracts", len(seen), survivors)  # type: ignore[arg-type]  it reads their names only
     return 0 if share >= GOAL else 1
 
 

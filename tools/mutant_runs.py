@@ -225,7 +225,7 @@ def alone(act: Callable[[], int], errors: bool = False) -> int:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     status = KILLED
     with contextlib.suppress(BaseException):
-        os.setsid()
+        os.setpgid(0, 0)
         nothing = os.open(os.devnull, os.O_RDWR)
         for number in (0, 1) if errors else (0, 1, 2):
             os.dup2(nothing, number)

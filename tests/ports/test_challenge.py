@@ -129,6 +129,15 @@ def test_after_a_revocation_nodes_without_a_receipt_owe_nothing(scene: TrueScene
     assert stakes == [STAKE_WEI - DEPOSIT_WEI, STAKE_WEI, STAKE_WEI - DEPOSIT_WEI]
 
 
+def test_after_a_revocation_anyone_answers(scene: TrueScene) -> None:
+    order = scene.delivered((0, 2))
+    scene.provider.revoke(order.order_id)
+    scene.consumer.challenge(order.order_id)
+    scene.recorder.answer_challenge(order.order_id, [(0, scene.proof(order, 0)), (2, scene.proof(order, 2))], 1)
+    after = scene.consumer.reader.order(order.order_id)
+    assert (after.state, after.serving_stopped, after.challenged) == (OrderState.DELIVERED, True, False)
+
+
 def test_an_order_without_delivery_has_no_fetch_to_repeat(scene: TrueScene) -> None:
     order = scene.approved()
     assert scene.consumer.reader.challenge_of(order.order_id) is None

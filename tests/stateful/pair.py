@@ -21,6 +21,7 @@ from asset_bridge.chain.packing import pack_periods
 from asset_bridge.chain.reader import Call
 from asset_bridge.chain.reasons import reason_of
 from asset_bridge.chain.records import At, BlockRef, Sent
+from asset_bridge.chain.submitting import Cost
 from asset_bridge.chain.twin import ChainTwin
 from asset_bridge.chain.twin.chain import Block, TwinSource
 from asset_bridge.chain.twin.world import Snapshot
@@ -210,6 +211,9 @@ class PairAccount(Actor):
         self, verb: str, contract: str, function: str, args: Sequence[object], value_wei: int = 0, *, once: bool = True
     ) -> Sent:
         return self.pair.both(self.address, contract, function, args, value_wei, verb)
+
+    def _estimate(self, contract: str, function: str, args: Sequence[object], value_wei: int) -> Cost:
+        return self.pair.twin.cost_of(self.address, contract, function, args, value_wei)
 
     def _call_token(self, verb: str, token: str, data: bytes) -> Sent:
         return self.pair.call_token(self.address, token, data, verb)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from asset_bridge.chain.keys import AccountKey
@@ -71,6 +72,7 @@ def documents() -> dict[str, bytes]:
         "form.cbor": encode_form(form),
         "reply.cbor": encode_reply("Willkommen – please cite the dataset."),
         "profile.json": profile.encode(),
+        "profile-2.json": replace(profile, ack_url="https://acks.hospital.example").encode(),
         "endpoint.json": endpoint.sign(operator),
         "VERSION": b"1\n",
     }

@@ -15,6 +15,7 @@ from asset_bridge.chain.records import At, Node, Order, OrderState
 from asset_bridge.errors import BridgeError
 from asset_bridge.trade.accept import accept, record_delivery
 from asset_bridge.trade.approve import approve
+from asset_bridge.trade.challenge import answer
 from asset_bridge.trade.desk import Desk
 from asset_bridge.trade.evidence import Examiner
 from asset_bridge.trade.inbox import inbox
@@ -41,10 +42,26 @@ class Agent:
     def turn(self, desk: Desk, examiner: Callable[[], Examiner]) -> Iterator[Done]:
         """Do what is due now, one thing after the other."""
         for order in desk.reader.orders(provider=desk.address):
+            yield from self._answer(desk, order)
             yield from self._reseal(desk, order, examiner)
         yield from self._inbox(desk, examiner)
         for order in desk.reader.orders(consumer=desk.address):
             yield from self._receipts(desk, order)
+
+    def _answer(self, desk: Desk, order: Order) -> Iterator[Done]:
+        """A challenge of a delivery: the fragments from the nodes onto the chain; its bond pays for it, the price rests on it."""
+        if not self._rules.answer or not order.challenged or order.state is not OrderState.DELIVERED:
+            return
+        found = desk.reader.challenge_of(order.order_id)
+        if found is None or desk.reader.block().timestamp >= found.answer_by:
+            return
+        try:
+            done = answer(desk, order.order_id)
+        except BridgeError as error:
+            yield Done(order.order_id, "answer", error.message, error.code)
+            return
+        told = "challenge met" if done.met else "challenge answered in part"
+        yield Done(order.order_id, "answer", f"{told}, {len(done.slots)} fragments posted")
 
     def _reseal(self, desk: Desk, order: Order, examiner: Callable[[], Examiner]) -> Iterator[Done]:
         if not self._rules.reseal or order.state not in RESEALABLE or order.approval is None:

@@ -49,6 +49,7 @@ class AgentRules:
     """What the owner's daemon may do by itself. Approving and accepting only where the owner says so."""
 
     reseal: bool = True
+    answer: bool = True
     approve: bool = False
     accept: bool = False
 

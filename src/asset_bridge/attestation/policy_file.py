@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 import tomli_w
@@ -19,6 +20,7 @@ from asset_bridge.attestation.policy import AgentRules, Policy, Spread, VendorRu
 
 POLICY_FORMAT = "asset-bridge/policy/1"
 MAX_POLICY_BYTES = 1024 * 1024
+AGENT_KEYS = tuple(field.name for field in fields(AgentRules))
 _HEX = re.compile(r"0x[0-9a-fA-F]+\Z")
 _TOP: dict[str, type] = {
     "format": str,
@@ -128,7 +130,7 @@ def render(policy: Policy) -> str:
         table["simulated"] = {"root_certificate": policy.simulated_root.decode()}
     if policy.agent != AgentRules():
         rules = policy.agent
-        table["agent"] = {"reseal": rules.reseal, "approve": rules.approve, "accept": rules.accept}
+        table["agent"] = {name: getattr(rules, name) for name in AGENT_KEYS}
     lists = ("vendor", "measurement", "operator", "platform", "rpc")
     return _HEADER + tomli_w.dumps(
         {key: value for key, value in table.items() if value or key not in lists}, multiline_strings=True
@@ -157,7 +159,7 @@ def _simulated(entry: Any) -> bytes | None:
 
 
 def _agent(entry: Any) -> AgentRules:
-    _check(entry, {"reseal": bool, "approve": bool, "accept": bool}, "[agent]", ())
+    _check(entry, dict.fromkeys(AGENT_KEYS, bool), "[agent]", ())
     return AgentRules(**entry)
 
 

@@ -16,6 +16,7 @@ from asset_bridge.chain.journal import Journal
 from asset_bridge.chain.keys import AccountKey
 from asset_bridge.chain.records import Sent
 from asset_bridge.chain.sender import BUMP_AFTER_SECONDS, Sender
+from asset_bridge.chain.submitting import Cost
 
 
 class RpcAccount(Actor):
@@ -49,6 +50,10 @@ class RpcAccount(Actor):
     ) -> Sent:
         to = self._reader.deployment.address_of(contract)
         return self.sender.send(verb, to, encode_call(contract, function, args), value_wei, once=once)
+
+    def _estimate(self, contract: str, function: str, args: Sequence[object], value_wei: int) -> Cost:
+        to = self._reader.deployment.address_of(contract)
+        return Cost(*self.sender.estimate(to, encode_call(contract, function, args), value_wei))
 
     def _call_token(self, verb: str, token: str, data: bytes) -> Sent:
         return self.sender.send(verb, token, data, once=False)

@@ -38,13 +38,14 @@ from asset_bridge.chain.records import (
     Sent,
     Vendor,
 )
+from asset_bridge.chain.submitting import Submitting
 from asset_bridge.errors import InputError
 from asset_bridge.keys.keccak import keccak
 
 AGREEMENT_SECONDS = 30 * 86_400  # how long a signed agreement to a refund or a new generation may be used
 
 
-class Actor(Disputes, TokenPayments):
+class Actor(Disputes, TokenPayments, Submitting):
     """A ChainAccount; `reader` sees what it acts on."""
 
     def __init__(self, reader: Reader, key: AccountKey) -> None:

@@ -181,6 +181,10 @@ class RpcSource:
         """See reader.Source."""
         return self.endpoints.head()[1].base_fee_wei
 
+    def has_code(self, account: str) -> bool:
+        """See reader.Source."""
+        return bool(self.endpoints.first(lambda e: e.as_bytes(e.call("eth_getCode", account, "latest"))))
+
     def coins_wei(self, account: str) -> int:
         """Native coins of an account now."""
         return self.endpoints.first(lambda e: e.as_int(e.call("eth_getBalance", account, "latest")))

@@ -108,19 +108,31 @@ class Sender:
         reusable = intent and (intent.state == "pending" or (intent.state == "mined" and (once or not intent.answered)))
         return intent if reusable else None
 
-    def _begin(self, key: bytes, verb: str, to: str, data: bytes, value_wei: int, once: bool) -> Intent:
-        _, head = self._endpoints.head()
+    def estimate(self, to: str, data: bytes, value_wei: int = 0) -> tuple[int, int]:
+        """Gas that a call would use now, and what it would cost at most in wei, `value_wei` not counted.
+
+        Raises:
+            RefusedError: the contract says no. InputError(chain.funds): the account has less than the value.
+        """
+        gas, (_, head) = self._gas(to, data, value_wei), self._endpoints.head()
+        return gas, gas * first_bid(head.base_fee_wei, self._suggested_tip_wei()).max_fee_wei
+
+    def _gas(self, to: str, data: bytes, value_wei: int) -> int:
         call: dict[str, str] = {"from": self._key.address, "data": "0x" + data.hex(), "value": hex(value_wei)}
         if to:
             call["to"] = to
         try:
-            gas = self._endpoints.first(lambda e: e.as_int(e.call("eth_estimateGas", call)))
+            return self._endpoints.first(lambda e: e.as_int(e.call("eth_estimateGas", call)))
         except Reverted as reverted:
             raise refused(reason_of(reverted.data)) from None
         except NodeRefusal as refusal:
             if "insufficient funds" in refusal.reply or "gas required exceeds allowance" in refusal.reply:
                 raise self._no_funds(value_wei) from None
             raise
+
+    def _begin(self, key: bytes, verb: str, to: str, data: bytes, value_wei: int, once: bool) -> Intent:
+        _, head = self._endpoints.head()
+        gas = self._gas(to, data, value_wei)
         gas_limit = with_slack(gas, head.gas_limit)
         bid = first_bid(head.base_fee_wei, self._suggested_tip_wei())
         need_wei = value_wei + gas_limit * bid.max_fee_wei

@@ -11,7 +11,9 @@ from asset_bridge.chain.records import ZERO_ADDRESS, ProviderAccount
 from asset_bridge.cli.app import App, Command, WithDefault, common, examples
 from asset_bridge.cli.output import amount, moment, remaining
 from asset_bridge.cli.session import consumer, cost_lines, provider
+from asset_bridge.cli.signing import signable
 from asset_bridge.client.results import Changed
+from asset_bridge.errors import InputError
 
 ENOUGH_COINS_WEI = 10**16
 
@@ -127,6 +129,7 @@ def _report(app: App, changed: Changed, whose: str | None) -> None:
 @click.argument("address")
 @_of
 @common
+@signable
 def payee(app: App, *, address: str, whose: str | None) -> None:
     """Have money paid out to ADDRESS. The change waits; `account apply` makes it take effect."""
     with provider(app) as session:
@@ -139,16 +142,38 @@ def payee(app: App, *, address: str, whose: str | None) -> None:
 @click.argument("address")
 @_of
 @common
+@signable
 def recovery(app: App, *, address: str, whose: str | None) -> None:
     """Let ADDRESS cancel and propose changes of this account. The change waits like any other."""
     with provider(app) as session:
         _report(app, session.propose_change(recovery=address, provider=_whose(whose)), whose)
 
 
+@account.command("ack", epilog=examples("asset-bridge account ack https://acks.hospital.example"))
+@click.argument("url", required=False)
+@click.option("--none", "remove", is_flag=True, help="Nobody acknowledges for you: light nodes do.")
+@common
+@signable
+def ack(app: App, *, url: str | None, remove: bool) -> None:
+    """Say in your profile that `agent --ack` acknowledges receipts of your deliveries at URL, with a key of this home.
+
+    TEE nodes ask there before a fragment leaves, and light nodes only where it does not answer: nobody else can lose the proof of a
+    delivery then. Make a backup afterwards: it holds the key.
+    """
+    if (url is None) != remove:
+        raise InputError("cli.ack", "give a URL, or --none", hint="asset-bridge account ack https://…")
+    with provider(app) as session:
+        address, sent = session.ack_endpoint(url or "", app.passphrase)
+        lines = [f"acks       {f'by {address} at {url}' if url else 'by light nodes'}", *cost_lines(sent)]
+        data = {"ack_address": address, "ack_url": url or "", "sent": sent}
+        app.result(data, lines, next_command=app.command("agent --ack HOST:PORT" if url else "account"))
+
+
 def _simple(verb: str, text: str) -> Command:
     @account.command(verb, help=text, epilog=examples(f"asset-bridge account {verb}"))
     @_of
     @common
+    @signable
     def run(app: App, *, whose: str | None) -> None:
         with provider(app) as session:
             act = session.cancel_change if verb == "cancel" else session.apply_change

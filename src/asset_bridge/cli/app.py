@@ -14,7 +14,7 @@ import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
@@ -25,12 +25,20 @@ from asset_bridge.errors import InputError
 MAX_PASSPHRASE_BYTES = 1024
 
 
+class SignOnly(NamedTuple):
+    """What `--sign-only FILE --deadline DURATION` asks for."""
+
+    path: Path
+    seconds: int
+
+
 class App:
     """What a command works with. Holds no secret longer than the call that asked for it."""
 
     def __init__(self, home: Path, as_json: bool, passphrase_file: Path | None, passphrase_fd: int | None) -> None:
         self.home = home
         self.as_json = as_json
+        self.sign_only: SignOnly | None = None
         self._file, self._fd = passphrase_file, passphrase_fd
         self._kept: str | None = None
         self.progress = ProgressBars(quiet=as_json)

@@ -10,6 +10,7 @@ from asset_bridge.cli.app import App, common, examples
 from asset_bridge.cli.inbox_cmd import page
 from asset_bridge.cli.output import ask, moment
 from asset_bridge.cli.session import cost_lines, label, node_label, order_argument, pick, provider, yes_option
+from asset_bridge.cli.signing import signable
 from asset_bridge.errors import RefusedError
 
 _WHERE = "`asset-bridge inbox` shows the requests that wait for you"
@@ -29,6 +30,7 @@ _WHERE = "`asset-bridge inbox` shows the requests that wait for you"
 @click.option("--shares", type=int, help="How many TEE nodes get a share [the policy's].")
 @yes_option
 @common
+@signable
 def approve(
     app: App, *, order: str, policy: Path | None, reply: str, threshold: int | None, shares: int | None, yes: bool
 ) -> None:
@@ -69,6 +71,7 @@ def approve(
 @order_argument
 @click.option("--reply", default="", help="A message that only the consumer can read.")
 @common
+@signable
 def deny(app: App, *, order: str, reply: str) -> None:
     """Say no to ORDER."""
     with provider(app) as session:

@@ -17,6 +17,7 @@ from asset_bridge.cli.session import (
     provider,
     wei_of,
 )
+from asset_bridge.cli.signing import signable
 
 
 @click.group(
@@ -58,6 +59,7 @@ def ls(app: App) -> None:
 @click.option("--terms", "terms_file", type=click.Path(path_type=Path, exists=True), help="File with new terms of use.")
 @period_option
 @common
+@signable
 def set_(app: App, *, asset: str, price: str | None, terms_file: Path | None, period: tuple[str, ...]) -> None:
     """Change price, terms or deadlines of ASSET for future requests; orders already made keep theirs."""
     with provider(app) as session:

@@ -6,11 +6,13 @@ import click
 
 from asset_bridge.cli.app import App, common, examples
 from asset_bridge.cli.session import consumer, cost_lines, order_argument, pick_order
+from asset_bridge.cli.signing import signable
 
 
 @click.command("cancel", epilog=examples("asset-bridge cancel 0x1f2e3d4c5b6a"))
 @order_argument
 @common
+@signable
 def cancel(app: App, *, order: str) -> None:
     """Withdraw ORDER before it is paid."""
     with consumer(app) as session:

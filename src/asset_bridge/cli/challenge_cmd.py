@@ -6,6 +6,7 @@ import click
 
 from asset_bridge.cli.app import App, common, examples
 from asset_bridge.cli.session import consumer, cost_lines, label, order_argument, pick_order
+from asset_bridge.cli.signing import signable
 from asset_bridge.errors import InputError
 
 
@@ -23,6 +24,7 @@ from asset_bridge.errors import InputError
 )
 @click.option("--close", is_flag=True, help="End a challenge that was not answered in time.")
 @common
+@signable
 def challenge(app: App, *, order: str, answer: bool, close: bool) -> None:
     """Say that ORDER was recorded as delivered but its fragments are missing or not valid.
 

@@ -78,6 +78,9 @@ COMMANDS = {
         "Seal the lost shares of ORDER again, after TEE nodes restarted (a restart means new keys).",
     ),
     "retire": Entry("revoke_cmd", "retire", "Take no new requests for ASSET."),
+    "submit": Entry(
+        "submit_cmd", "submit", "Send what an account signed with --sign-only; this home's account pays the fee."
+    ),
     "agent": Entry("agent_cmd", "agent", "Watch the inbox, seal lost shares again, record receipts."),
     "evidence": Entry("evidence_cmd", "evidence", "Look at attestation evidence offline."),
     "policy": Entry("policy_cmd", "policy", "Look at a policy: which TEE nodes may hold a share of your keys."),

@@ -25,7 +25,10 @@ GROUPS = (
     ("Start", ("init", "backup", "restore", "account", "balance", "doctor")),
     ("Provider", ("publish", "assets", "inbox", "approve", "deny", "claim", "revoke", "reseal", "retire")),
     ("Trust", ("policy", "evidence", "agent")),
-    ("Consumer", ("catalog", "request", "pay", "fetch", "open", "accept", "refund", "challenge", "cancel", "status")),
+    (
+        "Consumer",
+        ("catalog", "request", "pay", "fetch", "open", "accept", "refund", "challenge", "cancel", "submit", "status"),
+    ),
     ("Operator", ("node", "deploy", "tokens", "devnet", "demo")),
 )
 

@@ -7,18 +7,20 @@ names the next command. Peers' text is shown only after control characters were 
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from asset_bridge.errors import BridgeError
+from asset_bridge.errors import BridgeError, InputError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
 NATIVE_DECIMALS = 18
+_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 LARGE_BYTES = 100_000_000  # from here on each tenth is a line, also without a terminal
 COUNTED_STEPS = frozenset({"fragments", "sample"})  # steps that count things, not bytes
 
@@ -71,6 +73,14 @@ def remaining(seconds: int) -> str:
             tail = f" {rest // smaller[1]} {smaller[0]}" if smaller and rest >= smaller[1] else ""
             return f"{seconds // length} {unit}{tail}"
     return f"{seconds} s"
+
+
+def seconds_of(text: str) -> int:
+    """A duration as people type it: 90s, 15m, 24h, 30d, or plain seconds."""
+    found = re.fullmatch(r"([0-9]{1,9})([smhd]?)", text.strip().lower())
+    if not found:
+        raise InputError("cli.duration", f"{text!r} is not a duration", hint="write 90s, 15m, 24h or 30d")
+    return int(found[1]) * _UNITS[found[2] or "s"]
 
 
 def short(value: bytes) -> str:

@@ -8,6 +8,7 @@ from asset_bridge.chain.records import ZERO_ADDRESS
 from asset_bridge.cli.app import App, common, examples
 from asset_bridge.cli.output import ask
 from asset_bridge.cli.session import consumer, cost_lines, label, order_argument, pick_order, yes_option
+from asset_bridge.cli.signing import signable
 from asset_bridge.errors import RefusedError
 
 
@@ -25,6 +26,7 @@ from asset_bridge.errors import RefusedError
 @click.option("--minimum-accepts", type=int, help="Pay when this many nodes (at least the threshold) have accepted.")
 @yes_option
 @common
+@signable
 def pay(
     app: App, *, order: str, check_only: bool, download_first: bool, minimum_accepts: int | None, yes: bool
 ) -> None:
@@ -51,6 +53,10 @@ def pay(
             return
         for line in lines:
             app.note(line)
+        if app.sign_only is not None and token == ZERO_ADDRESS:
+            app.note(
+                f"Coins cannot be taken by a signature: whoever submits it gives the {price}; a refund would be yours."
+            )
         if not ask(f"Pay {price} into escrow?", yes=yes or app.as_json):
             raise RefusedError("cli.not-confirmed", "nothing was paid", hint="answer y, or give --yes")
         paid = session.pay(order_id, minimum_accepts=minimum_accepts, download_first=download_first)

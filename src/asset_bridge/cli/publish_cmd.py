@@ -21,6 +21,7 @@ from asset_bridge.cli.session import (
     wei_of,
     yes_option,
 )
+from asset_bridge.cli.signing import signable
 from asset_bridge.client import Description, Provider
 from asset_bridge.errors import InputError, RefusedError
 from asset_bridge.vault.crypt4gh import read_secret_key
@@ -60,6 +61,7 @@ from asset_bridge.vault.crypt4gh import read_secret_key
 @period_option
 @yes_option
 @common
+@signable
 def publish(
     app: App,
     *,

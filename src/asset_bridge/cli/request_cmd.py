@@ -10,6 +10,7 @@ import click
 from asset_bridge.cli.app import App, common, examples
 from asset_bridge.cli.output import ask, moment
 from asset_bridge.cli.session import asset_argument, consumer, cost_lines, label, pick_asset, yes_option
+from asset_bridge.cli.signing import signable
 from asset_bridge.client import DEFAULT_TEMPLATE, example_application, validate_application
 from asset_bridge.errors import InputError, RefusedError
 
@@ -28,6 +29,7 @@ from asset_bridge.errors import InputError, RefusedError
 @click.option("--account", default="default", help="Act with another account of this home (see limits: privacy).")
 @yes_option
 @common
+@signable
 def request(
     app: App, *, asset: str, application: Path | None, attach: tuple[Path, ...], example: bool, account: str, yes: bool
 ) -> None:

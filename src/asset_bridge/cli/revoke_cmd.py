@@ -22,6 +22,7 @@ from asset_bridge.cli.session import (
     provider,
     yes_option,
 )
+from asset_bridge.cli.signing import signable
 from asset_bridge.client import Provider
 from asset_bridge.errors import InputError, RefusedError
 from asset_bridge.trade.desk import short as desk_short
@@ -31,6 +32,7 @@ from asset_bridge.trade.desk import short as desk_short
 @order_argument
 @yes_option
 @common
+@signable
 def revoke(app: App, *, order: str, yes: bool) -> None:
     """Stop serving ORDER: no further re-encryption. Who opened the data already keeps it; undelivered money goes back."""
     with provider(app) as session:
@@ -50,6 +52,7 @@ def revoke(app: App, *, order: str, yes: bool) -> None:
 @order_argument
 @click.option("--policy", type=click.Path(path_type=Path, exists=True), help="Which TEE nodes you trust (TOML).")
 @common
+@signable
 def reseal(app: App, *, order: str, policy: Path | None) -> None:
     """Seal the lost shares of ORDER again, after TEE nodes restarted (a restart means new keys)."""
     with provider(app) as session:
@@ -82,6 +85,7 @@ def reseal(app: App, *, order: str, policy: Path | None) -> None:
 @click.option("--certificate", type=click.Path(path_type=Path, dir_okay=False), help="Where to write the certificate.")
 @yes_option
 @common
+@signable
 def retire(app: App, *, asset: str, destroy: bool, unpin: bool, certificate: Path | None, yes: bool) -> None:
     """Take no new requests for ASSET. Open orders go on, unless --shred ends them and makes the asset unreadable.
 
@@ -95,6 +99,12 @@ def retire(app: App, *, asset: str, destroy: bool, unpin: bool, certificate: Pat
     if certificate is not None and (certificate.exists() or not destroy):
         raise InputError(
             "cli.certificate", "--certificate needs --shred and the name of a file that is not there yet", hint="--help"
+        )
+    if app.sign_only is not None and (destroy or unpin):
+        raise InputError(
+            "cli.sign-only",
+            "only the retirement itself can be signed",
+            hint="run it again with --shred or --unpin later",
         )
     with provider(app) as session:
         asset_id = pick_asset(session, asset)

@@ -14,11 +14,11 @@ import click
 from asset_bridge.chain.keys import address_bytes, checksum_address
 from asset_bridge.chain.records import ZERO_ADDRESS, OrderState, Periods, Sent
 from asset_bridge.cli.app import App
-from asset_bridge.cli.output import amount, short
+from asset_bridge.cli.output import amount, seconds_of, short
+from asset_bridge.cli.signing import signing
 from asset_bridge.client import Consumer, Provider, Status
 from asset_bridge.errors import InputError, StoppedError, TamperedError, UnavailableError
 
-_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _MIN_ID_DIGITS = 6
 LABEL_DIGITS = 12
 DONE = (OrderState.DENIED, OrderState.CANCELLED, OrderState.EXPIRED, OrderState.REFUNDED, OrderState.SETTLED)
@@ -27,14 +27,20 @@ DONE = (OrderState.DENIED, OrderState.CANCELLED, OrderState.EXPIRED, OrderState.
 @contextmanager
 def provider(app: App, *, acting: bool = True) -> Iterator[Provider]:
     """The home's provider; `acting` takes the home's lock and resumes what an earlier run left pending."""
-    with Provider.open(app.home, app.passphrase, progress=app.progress, exclusive=acting) as opened:
+    with (
+        Provider.open(app.home, app.passphrase, progress=app.progress, exclusive=acting) as opened,
+        signing(app, opened),
+    ):
         yield opened
 
 
 @contextmanager
 def consumer(app: App, *, acting: bool = True, account: str = "default") -> Iterator[Consumer]:
     """The home's consumer; `acting` as in `provider`."""
-    with Consumer.open(app.home, app.passphrase, account=account, progress=app.progress, exclusive=acting) as opened:
+    with (
+        Consumer.open(app.home, app.passphrase, account=account, progress=app.progress, exclusive=acting) as opened,
+        signing(app, opened),
+    ):
         yield opened
 
 
@@ -113,14 +119,6 @@ def cost_lines(*sent: Sent | None) -> list[str]:
         for one in sent
         if one is not None
     ]
-
-
-def seconds_of(text: str) -> int:
-    """A duration as people type it: 90s, 15m, 24h, 30d, or plain seconds."""
-    found = re.fullmatch(r"([0-9]{1,9})([smhd]?)", text.strip().lower())
-    if not found:
-        raise InputError("cli.duration", f"{text!r} is not a duration", hint="write 90s, 15m, 24h or 30d")
-    return int(found[1]) * _UNITS[found[2] or "s"]
 
 
 def wei_of(text: str, decimals: int = 18) -> int:

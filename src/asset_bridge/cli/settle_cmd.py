@@ -16,12 +16,14 @@ from asset_bridge.cli.session import (
     token_of,
     token_option,
 )
+from asset_bridge.cli.signing import signable
 from asset_bridge.errors import InputError
 
 
 @click.command("accept", epilog=examples("asset-bridge accept 0x1f2e3d4c5b6a"))
 @order_argument
 @common
+@signable
 def accept(app: App, *, order: str) -> None:
     """Say that ORDER was delivered as promised: the escrow is settled at once instead of after the windows.
 
@@ -89,6 +91,7 @@ def refund(app: App, *, order: str, agree: bool, other: str | None) -> None:
 @click.argument("order", metavar="[ORDER]", required=False)
 @token_option
 @common
+@signable
 def claim(app: App, *, order: str | None, token: str | None) -> None:
     """Take out what is yours. Orders whose windows have passed (or ORDER alone) are settled first.
 

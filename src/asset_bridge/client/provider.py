@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from asset_bridge.attestation.policy import Policy
-from asset_bridge.chain.keys import address_bytes
+from asset_bridge.chain.keys import AccountKey, address_bytes
 from asset_bridge.chain.records import ZERO32, ZERO_ADDRESS, Offer, Order, OrderState, Periods, Sent
 from asset_bridge.client.examine import examiner_of
 from asset_bridge.client.results import Approved, ChosenNode, Resealed, Revoked
@@ -35,7 +35,11 @@ from asset_bridge.trade.documents.form import Attachment
 from asset_bridge.trade.evidence import VENDOR_NAMES, Examiner
 from asset_bridge.trade.offers import set_offer
 from asset_bridge.trade.preview import PublicView, preview
+from asset_bridge.trade.profile import name_ack_endpoint
+from asset_bridge.vault.passphrase import Passphrase
 
+ACK_ACCOUNT = "ack"
+"""The home's account whose key acknowledges receipts; it holds no coins."""
 ACCEPT_TRIES = 15
 DESTROYED_TRIES = 6
 DEFAULT_PERIODS = Periods(30 * 86_400, 14 * 86_400, 72 * 3_600, 72 * 3_600, 48 * 3_600, 365 * 86_400)  # protocol §8
@@ -213,6 +217,20 @@ class Provider(Session):
     def shred(self, asset_id: bytes) -> shred_story.Shredded:
         """Make an asset unreadable for ever; run again where the certificate still names somebody silent."""
         return shred_story.shred(self.desk, asset_id, self._peers.unpin)
+
+    def ack_endpoint(self, url: str, passphrase: Passphrase) -> tuple[str, Sent]:
+        """Say in the profile that receipts of this provider's deliveries are acknowledged at `url`, by a key of this home that is made
+        when it is first needed; an empty `url` says that nobody does. Gives the key's address.
+
+        Raises:
+            InputError(trade.no-profile): nothing was published yet.
+        """
+        vault, address = self.desk.vault, ""
+        if url:
+            made = ACK_ACCOUNT in vault.account_names
+            key = vault.account(ACK_ACCOUNT) if made else vault.add_account(ACK_ACCOUNT, passphrase)
+            address = AccountKey(key.reveal()).address
+        return address, name_ack_endpoint(self.desk, address, url)
 
     def set_offer(
         self, asset_id: bytes, *, price_wei: int, terms: str | None = None, periods: Periods | None = None

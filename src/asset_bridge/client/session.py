@@ -22,6 +22,7 @@ from asset_bridge.chain.records import ZERO_ADDRESS, AccountChange, Asset, Node,
 from asset_bridge.chain.tokens import Token
 from asset_bridge.client.peers import LightNodes, reachable, storage_sources, unpin_everywhere
 from asset_bridge.client.results import CatalogEntry, Changed, Claimed, TokenBalance
+from asset_bridge.client.signing import Signing
 from asset_bridge.client.storage import Storage, storage_status
 from asset_bridge.errors import BridgeError, InputError, UnavailableError
 from asset_bridge.ipfs.gateway import Gateway
@@ -46,7 +47,7 @@ PAUSE_SECONDS = 1.0
 CHANGE_SECONDS = 10.0
 
 
-class Session:
+class Session(Signing):
     """An open home at work on its network. Make one with `open`."""
 
     def __init__(self, home: Home, desk: Desk, peers: Peers, lock: contextlib.ExitStack) -> None:

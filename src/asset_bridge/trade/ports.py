@@ -36,6 +36,8 @@ from asset_bridge.chain.records import (
     StorageReceipt,
     Vendor,
 )
+from asset_bridge.chain.signing.forms import SignedVerb
+from asset_bridge.chain.submitting import Submission
 from asset_bridge.chain.tokens import Token
 
 RandBytes = Callable[[int], bytes]
@@ -121,6 +123,10 @@ class ChainReader(Protocol):
 
 class ChainAccount(Protocol):
     """A reader that can also act for one account. `address` is EIP-55."""
+
+    # what other accounts signed
+    def examine(self, signed: SignedVerb) -> Submission: ...
+    def submit(self, given: Submission) -> Sent: ...
 
     @property
     def address(self) -> str: ...

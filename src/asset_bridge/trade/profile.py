@@ -5,6 +5,8 @@ Promises: the form key a consumer seals to is the one whose digest stands on cha
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from asset_bridge.chain.records import ZERO_ADDRESS, Sent
 from asset_bridge.errors import InputError
 from asset_bridge.ipld.unixfs import file_dag
@@ -25,6 +27,20 @@ def ensure_profile(desk: Desk, legal_name: str = "") -> list[Sent]:
     root = file_dag(document).root
     desk.light.upload(root.to_bytes(), len(document), lambda _: document, "document", None)
     return [desk.account.set_profile(root.digest, desk.address, ZERO_ADDRESS)]
+
+
+def name_ack_endpoint(desk: Desk, ack_address: str, url: str) -> Sent:
+    """Say in the profile which key acknowledges this provider's receipts, and where; both empty: nobody does.
+
+    Raises:
+        InputError(trade.no-profile): nothing was published yet. InputError(trade.document): no URL or no address.
+    """
+    found = desk.reader.profile(desk.address)
+    document = replace(read_profile(desk, desk.address), ack_address=ack_address, ack_url=url).encode()
+    root = file_dag(document).root
+    desk.light.upload(root.to_bytes(), len(document), lambda _: document, "document", None)
+    assert found is not None  # read_profile refused otherwise
+    return desk.account.set_profile(root.digest, found.payee, desk.reader.provider_account(desk.address).recovery)
 
 
 def read_profile(desk: Desk, provider: str) -> ProfileDocument:

@@ -12,6 +12,8 @@ from asset_bridge.attestation.policy import AgentRules
 from asset_bridge.attestation.policy_file import parse, render
 from asset_bridge.chain.records import OrderState
 from asset_bridge.errors import InputError
+from asset_bridge.trade.accept import record_delivery
+from asset_bridge.trade.challenge import challenge
 from asset_bridge.trade.desk import Desk
 from asset_bridge.trade.publish import publish
 from tests.support.trade import make_scene, plan_of
@@ -98,11 +100,37 @@ def test_a_failure_is_told_and_the_next_turn_tries_again(trade: Trade) -> None:
     assert verbs(turn(agent, trade, trade.provider)) == [("reseal", "")]
 
 
+def test_a_challenge_is_answered_unless_the_owner_forbids_it(trade: Trade) -> None:
+    trade.request().approve()
+    trade.pay()
+    trade.fetch()
+    record_delivery(trade.consumer, trade.order_id)
+    trade.scene.chain.mine(3)
+    assert turn(Agent(AgentRules()), trade, trade.provider) == []
+    challenge(trade.consumer, trade.order_id)
+    trade.scene.chain.mine(3)
+    assert turn(Agent(AgentRules(answer=False)), trade, trade.provider) == []
+    for tee in trade.scene.tees:
+        cores, tee.core = tee.core, None
+        tee.core = cores if tee is trade.scene.tees[0] else None
+    found = turn(Agent(AgentRules(reseal=False)), trade, trade.provider)
+    assert [(item.verb, item.code, item.told) for item in found] == [
+        ("answer", "", "challenge answered in part, 1 fragments posted")
+    ]
+    assert verbs(turn(Agent(AgentRules(reseal=False)), trade, trade.provider)) == [
+        ("answer", "trade.too-few-fragments")
+    ]
+    waiting = trade.scene.chain.challenge_of(trade.order_id)
+    assert waiting is not None
+    trade.scene.chain.advance_to(waiting.answer_by)
+    assert turn(Agent(AgentRules(reseal=False)), trade, trade.provider) == []  # too late: nothing to send
+
+
 def test_the_rules_in_the_policy_file(trade: Trade) -> None:
     plain = trade.scene.policy()
     assert "[agent]" not in render(plain)
     assert parse(render(plain)).agent == AgentRules(reseal=True, approve=False, accept=False)
-    for rules in (AgentRules(approve=True), AgentRules(reseal=False, accept=True)):
+    for rules in (AgentRules(approve=True), AgentRules(reseal=False, accept=True), AgentRules(answer=False)):
         assert parse(render(replace(plain, agent=rules))).agent == rules
     for junk in ("\n[agent]\napprove = 1\n", "\n[agent]\nsell = true\n"):
         with pytest.raises(InputError):

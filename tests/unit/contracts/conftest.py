@@ -28,7 +28,5 @@ def deployed() -> World:
 @pytest.fixture
 def world(deployed: World) -> Iterator[World]:
     """The deployment, rolled back after the test."""
-    at = deployed.now
-    with boa.env.anchor():
+    with deployed.untouched():
         yield deployed
-    deployed.move_to(at)

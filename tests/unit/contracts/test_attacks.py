@@ -110,6 +110,18 @@ def test_whoever_copies_a_record_of_delivery_gains_the_recorders_fee_alone(world
     assert world.balance(world.tees[0].node_id) == world.balance(world.tees[1].node_id) > 0
 
 
+def test_a_revocation_in_front_of_a_payment_keeps_the_money_with_the_consumer(world: World) -> None:
+    """Attack: the provider revokes in front of a payment, so as to have the price for shares that are worth nothing."""
+    order = world.approve()
+    order_id, terms, card, table_hash = order.order_id, order.terms, order.card, order.table_hash
+    world.grants.revoke(order_id, terms, card, table_hash, bytes(32), b"", sender=world.provider.address)
+    before = boa.env.get_balance(world.consumer.address)
+    with refuses("exchange: wrong state"):
+        pay_with(world, order, world.accepts(order))
+    assert boa.env.get_balance(world.consumer.address) == before
+    assert boa.env.get_balance(world.exchange.address) == 0
+
+
 def test_a_cancellation_in_front_of_an_approval_costs_nobody_but_gas(world: World) -> None:
     """Attack: the consumer cancels in front of the approval, so as to have shares for an order that ended."""
     order = world.request()

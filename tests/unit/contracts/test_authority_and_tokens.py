@@ -20,6 +20,7 @@ def cancel(world: World, order: Order, authority: bytes) -> None:
 
 
 def test_anyone_may_submit_a_signed_verb_once(world: World) -> None:
+    """Attack: a nonce that was used is given to another verb of the same account, on the same contract."""
     first, second = world.request(), world.request()
     authority = world.authority(world.consumer, "Cancel", world.exchange, order=first.order_id, nonce=77)
     cancel(world, first, authority)
@@ -37,7 +38,7 @@ def test_anyone_may_submit_a_signed_verb_once(world: World) -> None:
 
 @pytest.mark.parametrize("case", ["order", "verb", "contract", "chain", "account", "high s", "flipped", "zero account"])
 def test_a_signature_counts_for_one_act_only(world: World, case: str) -> None:
-    """I7: wrong order, verb, contract, chain or account."""
+    """Attack: a signature is shown for another order, verb, contract, chain or account than the one that it was given for (I7)."""
     order, other = world.request(), world.request()
     if case == "chain":
         world.chain_id = 1
@@ -217,6 +218,7 @@ def test_a_token_refund(world: World) -> None:
 
 @pytest.mark.parametrize("front_run", [False, True])
 def test_a_permit_that_was_front_run_does_not_stop_the_payment(world: World, front_run: bool) -> None:
+    """Attack: somebody takes the permit out of a pending payment and sends it first, so that the payment reverts."""
     order = token_order(world)
     packed, direct = permit_of(world, 1_000_001)
     if front_run:
@@ -237,6 +239,7 @@ def test_permits_have_one_length_and_no_place_beside_coins(world: World) -> None
 
 @pytest.mark.parametrize(("fee", "answer"), [(1, True), (0, False)])
 def test_a_token_that_keeps_a_fee_or_says_no_is_refused(world: World, fee: int, answer: bool) -> None:
+    """Attack: a token moves less than the price or nothing, so that the contract owes more than it holds."""
     order = token_order(world)
     world.token.approve(world.exchange.address, 1_000_001, sender=world.consumer.address)
     world.token.behave(fee, answer)

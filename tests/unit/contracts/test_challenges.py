@@ -25,10 +25,8 @@ def deployed() -> ChallengeWorld:
 
 @pytest.fixture
 def world(deployed: ChallengeWorld) -> Iterator[ChallengeWorld]:
-    at = deployed.now
-    with boa.env.anchor():
+    with deployed.untouched():
         yield deployed
-    deployed.move_to(at)
 
 
 def challenged(world: ChallengeWorld, threshold: int = 2, shares: int = 3) -> Order:
@@ -168,8 +166,22 @@ def test_what_is_no_answer(world: ChallengeWorld) -> None:
         world.answer(order, entry, current=order.table_hash)
 
 
+def test_whoever_copies_an_answer_takes_its_reward_and_nothing_else(world: ChallengeWorld) -> None:
+    """Attack: a thief copies a node's answer from the mempool, names himself and pays more for gas."""
+    order, thief = challenged(world), Role("thief")
+    entries, honest = world.entry(0), world.light.operator
+    world.answer(order, entries, account=thief.address)
+    with refuses("challenges: nothing new"):
+        world.answer(order, entries)
+    world.answer(order, world.entry(1))
+    assert withdrawable(world, thief) + withdrawable(world, honest) == BOND
+    world.move_to(world.deadline(order))
+    world.settle(order)  # met all the same: the provider is paid, and nobody loses a deposit
+    assert [world.stake(node) for node in order.nodes] == [10**18] * 3
+
+
 def test_fragments_of_another_order_are_no_answer(world: ChallengeWorld) -> None:
-    """Replay: the same asset and the same nodes, but shares of another order."""
+    """Attack: a proof for the same asset and the same nodes, but of another order's shares, is replayed as an answer."""
     order = challenged(world)
     with refuses("challenges: proof does not hold"):
         world.answer(order, world.entry(0, world.kfrags(order)[0]))
@@ -223,6 +235,23 @@ def test_after_a_revocation_only_recorded_nodes_owe(world: ChallengeWorld) -> No
     assert [world.stake(node) for node in order.nodes] == [10**18 - DEPOSIT, 10**18 - DEPOSIT, 10**18]
 
 
+@pytest.mark.parametrize("first", ["delivered", "revoked"])
+def test_a_challenge_after_a_revocation_is_met_by_the_recorded_nodes(world: ChallengeWorld, first: str) -> None:
+    """Attack: a consumer who has the data waits for a revocation, so that nobody can answer any more."""
+    if first == "delivered":
+        order = world.delivered()
+        world.revoke(order)
+    else:  # recorded within GRACE
+        order = world.pay(world.true_order())
+        world.revoke(order)
+        world.record_true(order, (0, 1))
+    world.open(order, bond=BOND)
+    world.answer(order, world.entry(0) + world.entry(1))
+    assert world.state(order) == "delivered"
+    assert world.challenge.challenge_of(order.order_id)[4]
+    assert [world.stake(node) for node in order.nodes] == [10**18] * 3
+
+
 def test_a_removed_exchange_cannot_hold_the_consumers_money(world: ChallengeWorld) -> None:
     """Exits work also when the registry no longer knows the Exchange; only the deposits are spared."""
     order = challenged(world)
@@ -235,7 +264,7 @@ def test_a_removed_exchange_cannot_hold_the_consumers_money(world: ChallengeWorl
 
 
 def test_a_wrong_table_does_not_close_it(world: ChallengeWorld) -> None:
-    """Closing with a table of one's own would choose whose deposit is lost."""
+    """Attack: a challenge is closed with another table, so as to choose whose deposit is lost."""
     order = challenged(world)
     world.move_to(world.challenge.challenge_of(order.order_id)[2])
     with refuses("exchange: not this order"):
@@ -316,7 +345,7 @@ def test_a_false_receipt_costs_the_whole_stake(world: ChallengeWorld) -> None:
 
 
 def test_an_honest_node_is_not_framed(world: ChallengeWorld) -> None:
-    """A provider knows every share and can make any proof that holds; it then shows the very fragment of the receipt."""
+    """Attack: a provider, who knows every share and can make any proof that holds, shows one beside an honest receipt."""
     order = world.delivered()
     with refuses("challenges: receipt is true"):
         world.contradict(order, 0, world.true_receipt(order, 0))
@@ -344,6 +373,7 @@ def test_an_unpaid_order_has_no_contradiction(world: ChallengeWorld) -> None:
 
 
 def test_a_payee_that_refuses_hurts_only_itself(world: ChallengeWorld) -> None:
+    """Attack: a reward goes to a contract that takes no coins, to keep the others from theirs."""
     order = challenged(world)
     world.answer(order, world.entry(0), account=world.exchange.address)  # a contract that takes no coins
     world.answer(order, world.entry(1), account=world.provider.address)

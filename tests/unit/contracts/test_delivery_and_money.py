@@ -289,7 +289,7 @@ def test_an_unpaid_order_is_never_refunded(world: World) -> None:
 
 
 def test_a_payee_that_refuses_money_holds_up_nobody(world: World) -> None:
-    """Griefing: the provider's payee reverts; consumer, nodes and recorder are paid all the same."""
+    """Attack: the provider's payee reverts at every payment, so that an order never ends and nobody else is paid."""
     wallet = mock("Wallet", world.provider.address)
     change = (world.provider.address, world.provider.address, wallet.address, world.recovery.address)
     world.ledger.propose_change(*change, b"", sender=world.provider.address)
@@ -310,7 +310,7 @@ def test_a_payee_that_refuses_money_holds_up_nobody(world: World) -> None:
 
 
 def test_a_payee_that_calls_back_gains_nothing(world: World) -> None:
-    """Reentrancy: the payee claims again while it is being paid."""
+    """Attack: a payee claims again while it is being paid."""
     wallet = mock("Wallet", world.stranger.address)
     account = bytes(12) + bytes.fromhex(str(wallet.address)[2:])
     order = world.pay()

@@ -219,6 +219,18 @@ def test_before_payment_shares_are_replaced_freely(world: World) -> None:
     world.deliver(order)
 
 
+def test_nobody_else_replaces_shares(world: World) -> None:
+    """Attack: whoever has shares that the provider once signed puts them in place of the present ones."""
+    order, paid = world.approve(), world.pay()
+    arguments = regenerate_arguments(world, order, world.tees[1:], 2)
+    for sender in (world.stranger, world.consumer):
+        with refuses("grants: not the provider"):
+            world.grants.regenerate(*arguments, b"", b"", b"", sender=sender.address)
+    arguments = regenerate_arguments(world, paid, world.tees[1:], 2)
+    with refuses("grants: not the provider"):  # not by the consumer who agrees, either
+        world.grants.regenerate(*arguments, world.accepts(paid), b"", b"", sender=world.consumer.address)
+
+
 def test_after_payment_a_new_generation_needs_the_consumer(world: World) -> None:
     order = world.pay()
     old_table, old_hash, old_nodes = order.table, order.table_hash, order.nodes

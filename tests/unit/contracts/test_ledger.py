@@ -197,6 +197,22 @@ def test_a_stolen_owner_key_is_stopped_by_the_recovery_account(world: World) -> 
     world.grants.approve(*world.approve_arguments(order), b"", sender=new.address)
 
 
+def test_nobody_speaks_for_a_provider(world: World) -> None:
+    """Attack: a stranger gives a provider a profile with his own payee before it has one, or drops a change that waits."""
+    me, them, fresh = world.provider.address, world.stranger.address, Role("new provider").address
+    for provider, payee, recovery in ((fresh, them, them), (me, world.payee.address, world.recovery.address)):
+        with refuses("ledger: not the owner"):
+            world.ledger.set_profile(provider, keccak(b"other"), payee, recovery, b"", sender=them)
+    assert world.ledger.payee_of(fresh) == fresh
+    change = (me, me, Role("new payee").address, world.recovery.address)
+    world.ledger.propose_change(*change, b"", sender=me)
+    with refuses("ledger: not owner or recovery account"):
+        world.ledger.cancel_change(me, b"", sender=them)
+    world.move_to(START + DAY)
+    world.ledger.apply_change(*change)
+    assert world.ledger.account(me)[3:] == (bytes(32), 0)
+
+
 def test_a_change_needs_a_profile_and_addresses(world: World) -> None:
     them, me = world.stranger.address, world.provider.address
     with refuses("ledger: no profile"):

@@ -212,6 +212,24 @@ def test_stake_leaves_after_the_last_window_only(world: World) -> None:
         world.registry.add_stake(node.node_id, value=1, sender=node.operator.address)
 
 
+def test_stake_is_for_a_node_that_is_there(world: World) -> None:
+    before = world.registry.node(world.tees[0].node_id)[8]
+    with refuses("registry: no such node"):
+        world.registry.add_stake(b"\7" * 32, value=1, sender=world.stranger.address)
+    world.registry.add_stake(world.tees[0].node_id, value=7, sender=world.stranger.address)
+    assert world.registry.node(world.tees[0].node_id)[8] == before + 7
+
+
+def test_a_node_is_held_up_to_the_last_second_of_its_field(world: World) -> None:
+    world.registry.list_exchange(world.stranger.address, sender=world.governor.address)
+    node, end = world.tees[0].node_id, 2**32 - 1
+    with refuses("registry: time is too large"):
+        world.registry.hold([node], 1, end + 1, sender=world.stranger.address)
+    world.registry.hold([node], 1, end, sender=world.stranger.address)
+    assert world.registry.node(node)[7] == end
+    assert world.registry.is_live(node)
+
+
 def test_holds_and_slashes_are_for_a_listed_exchange(world: World) -> None:
     node, anyone = world.tees[0], world.stranger.address
     with refuses("governor: not a listed exchange"):

@@ -295,6 +295,23 @@ def test_a_node_that_restarted_cannot_be_paid_for(world: World) -> None:
     world.pay(order, (1, 2))
 
 
+def test_code_that_is_not_listed_is_not_paid(world: World) -> None:
+    """Attack: between approval and payment a node goes over to code of its own, with the key that the shares are for."""
+    order = world.approve()
+    node, price = order.nodes[0], order.terms[5]
+    epoch = world.epoch(node.signer, 2, measurement=b"\5" * 32)
+    world.registry.renew(node.node_id, epoch, b"", sender=node.operator.address)
+    head = (order.order_id, order.terms, order.card, order.table)
+    for slots in ((0, 1), (1, 2)):
+        paying = (*head, world.accepts(order, slots), b"", b"")
+        if 0 in slots:
+            with refuses("registry: measurement is not listed"):
+                world.exchange.pay(*paying, sender=world.consumer.address, value=price)
+        else:
+            world.exchange.pay(*paying, sender=world.consumer.address, value=price)
+    assert world.state(order) == "paid"
+
+
 def test_order_keys_expire_at_their_time(world: World) -> None:
     world.approve(expires=START + 1)
     with refuses("grants: order key has expired"):
@@ -308,7 +325,9 @@ def test_the_constructor_checks_its_companions(world: World) -> None:
     rest = (world.stranger.address, world.stranger.address)
     ledger, registry = world.ledger.address, world.registry.address
     deploy_refused("exchange: not a contract", "Exchange", ZERO, registry, *rest, True, (0, 0, 0, 0), 0, 0)
-    deploy_refused("exchange: fees are too high", "Exchange", ledger, registry, *rest, True, (9999, 1, 1, 0), 0, 0)
+    for fees in ((9999, 1, 1, 0), (9000, 500, 400, 101)):
+        deploy_refused("exchange: fees are too high", "Exchange", ledger, registry, *rest, True, fees, 0, 0)
+    assert tuple(deploy("Exchange", ledger, registry, *rest, True, (9000, 500, 400, 100), 0, 0).fees())[3] == 100
     deploy_refused(
         "exchange: margin or grace is too short",
         "Exchange",
@@ -333,8 +352,10 @@ def test_the_constructor_checks_its_companions(world: World) -> None:
     )
     exchange = deploy("Exchange", ledger, registry, *rest, True, (0, 0, 0, 0), 0, 0)
     deploy_refused("grants: exchange names another contract", "Grants", exchange.address)
-    boa.env.evm.patch.chain_id = 5
+    boa.env.evm.patch.chain_id = 1337
     try:
+        assert deploy("Exchange", ledger, registry, *rest, True, (0, 0, 0, 0), 0, 0).development()
+        boa.env.evm.patch.chain_id = 5
         deploy_refused(
             "exchange: not a development chain", "Exchange", ledger, registry, *rest, True, (0, 0, 0, 0), 0, 0
         )

@@ -135,6 +135,7 @@ def library_says(case: Case) -> bool:
     return case.proof == to_chain_proof(ours) and case.arguments()[2] == address(case.signer)
 
 
+@pytest.mark.timeout(7_200)
 def test_valid_cfrags_of_the_library_and_of_ours_are_verified(verifier: ABIContract) -> None:
     for number in range(depth("contracts_cfrags_valid") // 4):
         for case in Trade(by_library=number % 2 == 0).cases:
@@ -305,6 +306,7 @@ def rules(number: int) -> Iterator[tuple[str, Case]]:
 KINDS: list[Callable[[int], Iterator[tuple[str, Case]]]] = [rules, proof_bytes, argument_bytes, cfrag_bytes]
 
 
+@pytest.mark.timeout(7_200)
 def test_changed_cfrags_are_refused_where_the_library_refuses_them(verifier: ABIContract) -> None:
     """Whole rounds: every structural rule, every byte of the proof, of the arguments and of the 359, each once a round."""
     count, wanted, number = 0, depth("contracts_cfrags_changed"), 0

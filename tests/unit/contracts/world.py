@@ -11,6 +11,7 @@ from boa.contracts.abi.abi_contract import ABIContract
 from eth_hash.auto import keccak
 
 from tests.support.revm import next_addresses
+from tests.unit.contracts.moments import Moments
 from tests.unit.contracts.records import (
     ARTEFACTS,
     DAY,
@@ -66,7 +67,7 @@ __all__ = [
 ]
 
 
-class World:
+class World(Moments):
     """Deployed contracts and roles."""
 
     def __init__(self, *, development: bool = True, fees: tuple[int, ...] = (300, 50, 100, 100)) -> None:
@@ -138,14 +139,6 @@ class World:
                 self.grace,
             )
             return exchange, deploy("Grants", exchange.address)
-
-    @property
-    def now(self) -> int:
-        return int(boa.env.evm.patch.timestamp)
-
-    def move_to(self, at: int) -> None:
-        """Set the block time."""
-        boa.env.evm.patch.timestamp = at
 
     def random(self, count: int = 32) -> bytes:
         """Fixed bytes without zeros, so that gas is measured with payloads of real size."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import httpx
 import pytest
@@ -203,15 +205,22 @@ def test_the_sweeper_destroys_and_calls_what_it_was_given(market: Market) -> Non
     assert called
 
 
-def test_the_http_source_of_acks_never_speaks_for_a_provider() -> None:
-    class Nothing:
-        name = "none"
+def test_the_http_source_of_acks_asks_nobody_where_the_profile_names_no_url() -> None:
+    document = (Path(__file__).parents[3] / "spec" / "vectors" / "documents" / "profile.json").read_bytes()
+    asked: list[bytes] = []
+
+    class Storage:
+        name = "storage"
 
         def get_block(self, cid: bytes) -> bytes:
-            return b""
+            asked.append(cid)
+            return document
 
-    source = HttpAckSource(Nothing(), lambda url, name: pytest.fail("no peer is asked"), 31337, "0x")
-    assert source.provider_ack(None, b"", None, None) is None  # type: ignore[arg-type]
+    source = HttpAckSource(Storage(), lambda url, name: pytest.fail("no peer is asked"), 31337, "0x")
+    digest = hashlib.sha256(document).digest()
+    for _ in range(2):
+        assert source.provider_ack(None, digest, None, None) is None  # type: ignore[arg-type]
+    assert len(asked) == 1  # remembered
 
 
 def test_a_process_protects_itself() -> None:

@@ -276,6 +276,21 @@ def test_profile() -> None:
         )
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"ack_url": ""}, {"ack_url": "ftp://acks.example"}, {"ack_url": "https://a:b@acks.example"}, {"ack_url": 7},
+        {"ack_address": ""}, {"ack_address": "0x12"}, {"format": "asset-bridge/profile/1"}, {"format": "asset-bridge/profile/3"},
+        {"ack_url": None},
+    ],
+)  # fmt: skip
+def test_a_profile_with_a_url_says_key_and_place(changes: dict[str, object]) -> None:
+    raw = DOCUMENTS["profile-2.json"]
+    assert ProfileDocument.decode(raw).ack_url == "https://acks.hospital.example"
+    table = {name: value for name, value in {**json.loads(raw), **changes}.items() if value is not None}
+    refused(TamperedError, "trade.document", lambda: ProfileDocument.decode(encode_json(table)))
+
+
 def node_of(endpoint: Endpoint) -> Node:
     epoch = NodeEpoch(1, endpoint.operator, Vendor.NONE, bytes(32), bytes(32), bytes(32), 0)
     return Node(endpoint.node_id, endpoint.kind, endpoint.operator, bytes(32), 1, epoch, (), True, 0, 0)

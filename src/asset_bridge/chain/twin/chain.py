@@ -19,6 +19,7 @@ from asset_bridge.chain.packing import pack_periods
 from asset_bridge.chain.reader import Call, Reader
 from asset_bridge.chain.reasons import refused
 from asset_bridge.chain.records import At, BlockRef, Sent
+from asset_bridge.chain.submitting import Cost
 from asset_bridge.chain.twin.challenges import BASE_FEE_WEI, Challenges, ReencryptionVerifier
 from asset_bridge.chain.twin.exchange import Exchange
 from asset_bridge.chain.twin.grants import Grants
@@ -231,6 +232,18 @@ class ChainTwin(Reader):
         ref = self._seal([transaction])
         return Sent(transaction.hash, ref, GAS_USED, 0, verb)
 
+    def cost_of(self, sender: str, contract: str, function: str, args: Sequence[object], value_wei: int) -> Cost:
+        """What a call would cost, after trying it; RefusedError when it would be refused."""
+        before, events = self.world.snapshot(), len(self.world.emitted)
+        try:
+            self._execute(Transaction(sender, contract, function, tuple(args), value_wei, function, self._serial))
+        except ContractRevert as revert:
+            raise refused(revert.reason) from None
+        finally:
+            self.world.restore(before)
+            del self.world.emitted[events:]
+        return Cost(GAS_USED, 0)
+
     def _execute(self, transaction: Transaction) -> object:
         before, events = self.world.snapshot(), len(self.world.emitted)
         if transaction.function == "token":
@@ -330,6 +343,10 @@ class TwinSource:
             "chain.lying-endpoint", f"The twin contradicts itself: {what}.", actor="chain endpoint twin"
         )
 
+    def has_code(self, account: str) -> bool:
+        """See reader.Source; every account of the twin is a key or one of its contracts."""
+        return account in self.deployment.addresses.values()
+
     def base_fee_wei(self) -> int:
         """See twin/challenges.py."""
         return BASE_FEE_WEI
@@ -357,6 +374,9 @@ class TwinAccount(Actor):
         if once:
             done[name] = sent
         return sent
+
+    def _estimate(self, contract: str, function: str, args: Sequence[object], value_wei: int) -> Cost:
+        return self._twin.cost_of(self.address, contract, function, args, value_wei)
 
     def _call_token(self, verb: str, token: str, data: bytes) -> Sent:
         return self._twin.execute(self.address, token, "token", (data,), 0, verb)

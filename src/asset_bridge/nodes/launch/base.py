@@ -42,6 +42,7 @@ from asset_bridge.vault.network import Network
 from asset_bridge.vault.passphrase import Passphrase
 
 KINDS = {"light": NodeKind.LIGHT, "storage": NodeKind.STORAGE, "tee": NodeKind.TEE}
+SHORT_SECONDS = 3.0
 LONG_REGISTRATION_SECONDS = 365 * 86_400  # nodes without evidence: nothing of theirs ages
 RENEW_BEFORE_SECONDS = 30 * 86_400
 
@@ -98,7 +99,19 @@ class Started:
                 found.append(RemoteLight(connect_pinned(self.peer, one.url, f"light node {one.url}", one.tls_pin)))
         return found
 
-    def peer(self, url: str, name: str, verify: ssl.SSLContext | bool = True) -> Peer:
+    def peer_given_up_soon(self, url: str, name: str, verify: ssl.SSLContext | bool = True) -> Peer:
+        """A connection for one short try."""
+        return self.peer(url, name, verify, timeout_seconds=SHORT_SECONDS, attempts=1)
+
+    def peer(
+        self,
+        url: str,
+        name: str,
+        verify: ssl.SSLContext | bool = True,
+        *,
+        timeout_seconds: float = 20.0,
+        attempts: int = 4,
+    ) -> Peer:
         """A connection that signs as this operator."""
         return Peer(
             url,
@@ -109,6 +122,8 @@ class Started:
             randbytes=os.urandom,
             sleep=time.sleep,
             verify=verify,
+            timeout_seconds=timeout_seconds,
+            attempts=attempts,
         )
 
     def registered(self) -> Node | None:

@@ -125,7 +125,9 @@ def run(node: Started) -> None:
             endpoint=EndpointDocument(dag.root.digest, len(document)),
             stake_wei=node.file.stake_wei,
             lifetime_seconds=node.file.registration_seconds,
-            acks=HttpAckSource(StartNodes(node), node.peer, node.network.chain_id, node.chain.registry),
+            acks=HttpAckSource(
+                StartNodes(node), node.peer, node.network.chain_id, node.chain.registry, node.peer_given_up_soon
+            ),
             clock=time.time,
             randbytes=os.urandom,
             ack_address_of=ack_address_of,

@@ -1,34 +1,46 @@
 """Reaches light nodes over HTTP for their acks: endpoint document by its digest, then the URL that the operator signed.
 
 Source: spec/node-http-tee.md §5. Promises: only URLs of a document whose digest the registry holds and whose operator signed it.
-Does not promise: to reach providers: a profile names the key for `Ack` and no URL in version 1, so an ack of a provider comes only through
-an `AckSource` that knows a way.
+A provider is reached at the URL of his profile (its second format); one who does not answer is left alone for a minute.
+Does not promise: that what a provider's URL names is his; his key's signature decides.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from asset_bridge.chain.records import Ack, DeliveryReceipt, FetchSignature, Node, Order
 from asset_bridge.errors import BridgeError, UnavailableError
 from asset_bridge.ipld.cid import RAW, Cid
 from asset_bridge.trade.directory import Connect, connect_pinned
 from asset_bridge.trade.documents.endpoint import Endpoint
+from asset_bridge.trade.documents.profile import ProfileDocument
 from asset_bridge.trade.ports import BlockSource
 from asset_bridge.trade.remote import RemoteLight
 from asset_bridge.transport.client import Peer
 
 MAX_ENDPOINT_BYTES = 64 * 1024
+MOST_PROFILES = 1_000
+LEFT_ALONE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class HttpAckSource:
-    """`documents` serves blocks by CID (storage and light nodes); `connect` opens a peer at a URL under a name."""
+    """`documents` serves blocks by CID (storage and light nodes); `connect` opens a peer at a URL under a name, `connect_provider` one
+    that is given up soon: a release waits for its answer.
+    """
 
     documents: BlockSource
     connect: Connect[Peer]
     chain_id: int
     registry: str
+    connect_provider: Connect[Peer] | None = None
+    monotonic: Callable[[], float] = time.monotonic
+    _profiles: OrderedDict[bytes, bytes] = field(default_factory=OrderedDict)
+    _silent: dict[str, float] = field(default_factory=dict)
 
     def acknowledge(self, node: Node, order_id: bytes, fetch: FetchSignature, receipt: DeliveryReceipt) -> Ack:
         """The light node's answer, unverified; UnavailableError(tee.light-node) when none of its URLs gave one."""
@@ -48,14 +60,33 @@ class HttpAckSource:
         raise UnavailableError("tee.light-node", f"{name} did not acknowledge", actor=name)
 
     def provider_ack(
-        self,
-        order: Order,  # noqa: ARG002 - the port's arguments
-        profile_digest: bytes,  # noqa: ARG002
-        fetch: FetchSignature,  # noqa: ARG002
-        receipt: DeliveryReceipt,  # noqa: ARG002
+        self, order: Order, profile_digest: bytes, fetch: FetchSignature, receipt: DeliveryReceipt
     ) -> tuple[bytes, Ack] | None:
-        """None: a version 1 profile says by which key, not where."""
-        return None
+        """The profile and its endpoint's answer, unverified; None where the profile names no URL or nobody answered there lately."""
+        document = self._profile(profile_digest)
+        url = ProfileDocument.decode(document).ack_url
+        if not url or self.monotonic() < self._silent.get(url, 0.0):
+            return None
+        try:
+            peer = (self.connect_provider or self.connect)(url, "the provider's ack endpoint")
+            try:
+                return document, RemoteLight(peer).acknowledge(order.order_id, fetch, receipt)
+            finally:
+                peer.close()
+        except UnavailableError:
+            if len(self._silent) >= MOST_PROFILES:
+                self._silent.clear()
+            self._silent[url] = self.monotonic() + LEFT_ALONE_SECONDS
+            raise
+
+    def _profile(self, digest: bytes) -> bytes:
+        """The document of this digest, fetched once; blocks come verified against their CID."""
+        found = self._profiles.get(digest)
+        if found is None:
+            found = self._profiles[digest] = self.documents.get_block(Cid(RAW, digest).to_bytes())
+            while len(self._profiles) > MOST_PROFILES:
+                self._profiles.popitem(last=False)
+        return found
 
     def _endpoint(self, node: Node) -> Endpoint:
         if node.endpoint_length > MAX_ENDPOINT_BYTES:

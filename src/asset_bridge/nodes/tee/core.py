@@ -35,7 +35,7 @@ from asset_bridge.chain.records import (
 )
 from asset_bridge.errors import InputError, RefusedError
 from asset_bridge.nodes.tee import rules, shares
-from asset_bridge.nodes.tee.acks import AckCollector, AckSource
+from asset_bridge.nodes.tee.acks import AckCollector, AckSource, is_recorded
 from asset_bridge.nodes.tee.chain_view import ChainView, Seen
 from asset_bridge.nodes.tee.destruction import Reaper
 from asset_bridge.nodes.tee.identity import NodeIdentity
@@ -182,8 +182,12 @@ class TeeNodeCore:
         1. the order, agreed at a finalized block, and at every head; 2. permission; 3. the slot and its live key;
         4. `Fetch` by the order's fetch signer; 5. cfrag and receipt together, once; 6. the receipt lies elsewhere;
         7. permission again, since step 6 took time; only then the cfrag.
+        While a challenge of the delivery is open, the cfrag whose receipt the chain records is shown again, also after a revocation
+        or the end date: nothing new is made, and without it who served would be fined for obeying.
         """
         seen = self.view.order(order_id)
+        if (shown := self._released_before(seen, fetch)) is not None:
+            return shown.cfrag, shown.receipt, ()
         rules.permit_release(seen, self._margin_seconds)
         slot = shares.find_slot(seen.order, fetch.generation, None, self._identity, self._keys)
         asked = self._check_fetch(seen.order, fetch)
@@ -238,6 +242,14 @@ class TeeNodeCore:
                 "tee.fetch-signature", "the request is not signed by the order's fetch signer", actor="consumer"
             )
         return digest
+
+    def _released_before(self, seen: Seen, fetch: FetchSignature) -> Made | None:
+        """The kept cfrag that a challenge asks for: its receipt is recorded at a finalized block, and answers this very `Fetch`."""
+        kept = self._made.of(seen.order.order_id)
+        if not kept or not rules.asks_again(seen):
+            return None
+        asked = self._check_fetch(seen.order, fetch)
+        return next((m for m in kept if m.receipt.fetch_digest == asked and is_recorded(seen.order, m.receipt)), None)
 
     def _make(self, seen: Seen, slot: shares.Slot, asked: bytes) -> Made:
         order, name = seen.order, (seen.order.order_id, slot.generation, slot.index, slot.approved.kem_key_digest)

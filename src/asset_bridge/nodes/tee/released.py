@@ -35,6 +35,11 @@ class MadeCfrags:
         with self._lock:
             return self._made.get(name[0], {}).get(name)
 
+    def of(self, order_id: bytes) -> list[Made]:
+        """Everything that is kept of an order."""
+        with self._lock:
+            return list(self._made.get(order_id, {}).values())
+
     def keep(self, name: Name, made: Made) -> Made:
         """Remember the first of this name, and return that one: a slot has one receipt, however many requests come at once."""
         with self._lock:

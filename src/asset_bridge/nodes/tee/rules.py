@@ -54,6 +54,12 @@ def permit_release(seen: Seen, margin_seconds: int) -> None:
         )
 
 
+def asks_again(seen: Seen) -> bool:
+    """Whether a challenge of the delivery is open, at a finalized block and at every head: then what was released is shown again."""
+    records = (seen.order, *seen.heads)
+    return all(r is not None and r.state == OrderState.DELIVERED and r.challenged for r in records)
+
+
 def ended(order: Order, now_at: int) -> str:
     """Why this record of an order ends its keys: "revoked", "expired", "closed", or "" while it goes on."""
     if order.state == OrderState.REVOKED or order.serving_stopped:

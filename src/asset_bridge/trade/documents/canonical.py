@@ -42,7 +42,7 @@ def decode_json(encoded: bytes, what: str, *, limit_bytes: int = MAX_PUBLIC_BYTE
     """
     if len(encoded) > limit_bytes:
         raise bad(what, "is too long")
-    if _depth(encoded) > MAX_DEPTH:  # before the parser: its recursion must not depend on a stranger
+    if nesting(encoded) > MAX_DEPTH:  # before the parser: its recursion must not depend on a stranger
         raise bad(what, "is nested too deeply")
     try:
         value = json.loads(encoded)
@@ -54,7 +54,7 @@ def decode_json(encoded: bytes, what: str, *, limit_bytes: int = MAX_PUBLIC_BYTE
     return value
 
 
-def _depth(encoded: bytes) -> int:
+def nesting(encoded: bytes) -> int:
     """How deep brackets nest outside strings; an upper bound for what is not JSON."""
     depth = deepest = 0
     for byte in _STRING.sub(b"", encoded):

@@ -1,0 +1,1 @@
+"""Verbs that an account signs and anyone submits (spec/signed-verb.md)."""
