@@ -33,6 +33,17 @@ def scene(world: World, request: pytest.FixtureRequest) -> Scene:
     return world.scene(request.node.name)
 
 
+@pytest.fixture(scope="module")
+def twin() -> TwinWorld:
+    """For what the client itself decides, whatever chain is behind it."""
+    return TwinWorld(((255, MEASUREMENT),))
+
+
+@pytest.fixture
+def near(twin: TwinWorld, request: pytest.FixtureRequest) -> Scene:
+    return twin.scene(request.node.name)
+
+
 def signed_by(scene: Scene, who: Actor, act: Callable[[Actor], object], seconds: int = 600) -> SignedVerb:
     """What `act` signs, through its document and back."""
     account = SigningAccount(who.reader, who._key, seconds=seconds, randbytes=scene.numbers)
@@ -145,13 +156,13 @@ def test_an_acceptance_outlives_a_delivery_that_somebody_records(scene: Scene) -
     submitted(scene, scene.consumer, lambda a: a.accept_delivery(delivered.order_id))
 
 
-def test_a_revocation_outlives_a_step_of_its_order(scene: Scene) -> None:
+def test_a_revocation_outlives_a_step_of_its_order(near: Scene) -> None:
     """The preimages are read when it is submitted: it was signed while the order was approved, and takes effect on a paid one."""
-    order = scene.approved()
-    signed = signed_by(scene, scene.provider, lambda a: a.revoke(order.order_id))
-    scene.consumer.pay(order.order_id, [scene.accept(order, slot) for slot in (0, 1)])
-    scene.recorder.submit(scene.recorder.examine(signed))
-    assert scene.consumer.reader.order(order.order_id).state is OrderState.REVOKED
+    order = near.approved()
+    signed = signed_by(near, near.provider, lambda a: a.revoke(order.order_id))
+    near.consumer.pay(order.order_id, [near.accept(order, slot) for slot in (0, 1)])
+    near.recorder.submit(near.recorder.examine(signed))
+    assert near.consumer.reader.order(order.order_id).state is OrderState.REVOKED
 
 
 def refusal(scene: Scene, signed: SignedVerb) -> BridgeError:
@@ -163,27 +174,27 @@ def refusal(scene: Scene, signed: SignedVerb) -> BridgeError:
 @pytest.mark.parametrize(
     "field", ["order_id", "account", "nonce", "deadline", "signature", "chain_id", "contract", "form"]
 )
-def test_a_changed_field_is_refused_before_anything_is_sent(scene: Scene, field: str) -> None:
-    order, other = scene.requested(), scene.requested()
-    signed = signed_by(scene, scene.consumer, lambda a: a.cancel(order.order_id))
+def test_a_changed_field_is_refused_before_anything_is_sent(near: Scene, field: str) -> None:
+    order, other = near.requested(), near.requested()
+    signed = signed_by(near, near.consumer, lambda a: a.cancel(order.order_id))
     if field == "order_id":
         changed = replace(signed, arguments={"order_id": other.order_id})
     elif field == "form":  # another verb over the same order
-        challenge = signed_by(scene, scene.consumer, lambda a: a.challenge(scene.delivered().order_id))
+        challenge = signed_by(near, near.consumer, lambda a: a.challenge(near.delivered().order_id))
         changed = replace(signed, form=challenge.form, contract=challenge.contract)
-        order = scene.delivered()
+        order = near.delivered()
         changed = replace(changed, arguments={"order_id": order.order_id})
     else:
         values = {
-            "account": scene.provider.address,
+            "account": near.provider.address,
             "nonce": bytes(31) + b"\x07",
             "deadline": signed.deadline + 1,
             "signature": signed.signature[:-1] + bytes([55 - signed.signature[-1]]),
             "chain_id": 1,
-            "contract": scene.consumer.reader.ledger,
+            "contract": near.consumer.reader.ledger,
         }
         changed = replace(signed, **{field: values[field]})  # type: ignore[arg-type]
-    error = refusal(scene, changed)
+    error = refusal(near, changed)
     codes = {"chain_id": "chain.signed-chain", "contract": "chain.signed-contract"}
     assert error.code == codes.get(field, "chain.signed-signature")
     assert isinstance(error, TamperedError if error.code == "chain.signed-signature" else InputError)
@@ -198,35 +209,35 @@ def test_what_a_signature_does_not_cover_is_refused_by_the_contract(scene: Scene
     assert isinstance(refusal(scene, changed), RefusedError)
 
 
-def test_it_ends_at_its_deadline(world: World, scene: Scene) -> None:
-    order = scene.requested()
-    signed = signed_by(scene, scene.consumer, lambda a: a.cancel(order.order_id), seconds=60)
-    world.advance_to(signed.deadline + 1)
-    assert refusal(scene, signed).code == "chain.signed-expired"
+def test_it_ends_at_its_deadline(twin: TwinWorld, near: Scene) -> None:
+    order = near.requested()
+    signed = signed_by(near, near.consumer, lambda a: a.cancel(order.order_id), seconds=60)
+    twin.advance_to(signed.deadline + 1)
+    assert refusal(near, signed).code == "chain.signed-expired"
 
 
-def test_an_approval_is_good_no_longer_than_its_order_keys(scene: Scene) -> None:
-    order = scene.requested()
-    expires_at = scene.consumer.reader.block().timestamp + 100
-    approval = scene.approval(order)
+def test_an_approval_is_good_no_longer_than_its_order_keys(near: Scene) -> None:
+    order = near.requested()
+    expires_at = near.consumer.reader.block().timestamp + 100
+    approval = near.approval(order)
     slots = tuple(replace(slot, order_key_expires_at=expires_at) for slot in approval.slots)
-    signed = signed_by(scene, scene.provider, lambda a: a.approve(order.order_id, replace(approval, slots=slots)))
+    signed = signed_by(near, near.provider, lambda a: a.approve(order.order_id, replace(approval, slots=slots)))
     assert signed.deadline == expires_at - 1
 
 
-def test_a_nonce_that_another_act_used_is_told_apart_from_one_that_was_submitted(scene: Scene) -> None:
-    first, second = scene.requested(), scene.requested()
-    signed = signed_by(scene, scene.consumer, lambda a: a.cancel(first.order_id))
-    account = SigningAccount(scene.consumer.reader, scene.consumer._key, seconds=600, randbytes=lambda _: signed.nonce)
+def test_a_nonce_that_another_act_used_is_told_apart_from_one_that_was_submitted(near: Scene) -> None:
+    first, second = near.requested(), near.requested()
+    signed = signed_by(near, near.consumer, lambda a: a.cancel(first.order_id))
+    account = SigningAccount(near.consumer.reader, near.consumer._key, seconds=600, randbytes=lambda _: signed.nonce)
     with pytest.raises(NothingSent) as stopped:
         account.cancel(second.order_id)
-    scene.recorder.submit(scene.recorder.examine(stopped.value.signed))
-    assert refusal(scene, signed).code == "chain.signed-nonce"
+    near.recorder.submit(near.recorder.examine(stopped.value.signed))
+    assert refusal(near, signed).code == "chain.signed-nonce"
 
 
-def test_what_needs_no_signature_is_not_signed(scene: Scene) -> None:
-    order = scene.paid()
-    account = SigningAccount(scene.consumer.reader, scene.consumer._key, seconds=600, randbytes=scene.numbers)
+def test_what_needs_no_signature_is_not_signed(near: Scene) -> None:
+    order = near.paid()
+    account = SigningAccount(near.consumer.reader, near.consumer._key, seconds=600, randbytes=near.numbers)
     for act in (account.refund, account.settle, lambda o: account.withdraw_node(o), account.expire):
         with pytest.raises(InputError) as error:
             act(order.order_id)
@@ -234,21 +245,21 @@ def test_what_needs_no_signature_is_not_signed(scene: Scene) -> None:
     assert account.open_balance(ZERO_ADDRESS) is None
 
 
-def test_a_token_without_a_permit_needs_its_owner(world: World, scene: Scene) -> None:
-    token = world.token(permits=False)
-    world.give(token, scene.consumer.address, PRICE_WEI)
-    order = scene.approved(token=token)
-    account = SigningAccount(scene.consumer.reader, scene.consumer._key, seconds=600, randbytes=scene.numbers)
+def test_a_token_without_a_permit_needs_its_owner(twin: TwinWorld, near: Scene) -> None:
+    token = twin.token(permits=False)
+    twin.give(token, near.consumer.address, PRICE_WEI)
+    order = near.approved(token=token)
+    account = SigningAccount(near.consumer.reader, near.consumer._key, seconds=600, randbytes=near.numbers)
     with pytest.raises(InputError) as error:
         account.allow_payment(order.order_id)
     assert error.value.code == "chain.signed-allowance"
-    assert scene.consumer.address in error.value.message
+    assert near.consumer.address in error.value.message
 
 
-def test_the_sentence_names_account_act_and_end(scene: Scene) -> None:
-    order = scene.requested()
-    signed = signed_by(scene, scene.consumer, lambda a: a.cancel(order.order_id))
-    assert scene.consumer.address in says(signed)
+def test_the_sentence_names_account_act_and_end(near: Scene) -> None:
+    order = near.requested()
+    signed = signed_by(near, near.consumer, lambda a: a.cancel(order.order_id))
+    assert near.consumer.address in says(signed)
     assert f"withdraws order 0x{order.order_id.hex()}" in says(signed)
     assert " UTC." in says(signed)
 

@@ -51,7 +51,7 @@ def submit(app: App, *, files: tuple[Path, ...], check_only: bool, allow_value: 
             if found.done is None and not check_only:
                 _confirm(app, session, found, shown, allow_value=allow_value, yes=yes)
                 row["sent"] = sent = session.submit(found)
-                shown += cost_lines(sent)
+                shown = [f"submitted  {path}", *cost_lines(sent)]  # what it says was shown before the question
             done.append(row)
             lines += shown
             following = f"status {label(found.order_id)}" if found.order_id is not None else following

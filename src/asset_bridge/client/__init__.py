@@ -13,6 +13,7 @@ from asset_bridge.client.results import (
     Resealed,
     Revoked,
 )
+from asset_bridge.client.signing import Examined, Signed
 from asset_bridge.trade.documents.description import Description
 from asset_bridge.trade.documents.template import DEFAULT_TEMPLATE, example_application, validate_application
 from asset_bridge.trade.preview import PublicView
@@ -28,6 +29,7 @@ __all__ = [
     "Claimed",
     "Consumer",
     "Description",
+    "Examined",
     "Fetched",
     "InboxItem",
     "Paid",
@@ -37,6 +39,7 @@ __all__ = [
     "Requested",
     "Resealed",
     "Revoked",
+    "Signed",
     "Status",
     "example_application",
     "passphrase_from_descriptor",
