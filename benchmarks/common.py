@@ -76,7 +76,9 @@ def memory_folder(need_bytes: int) -> Iterator[Path]:
     """A folder in a file system of memory where there is room, so that the disk is not what is measured."""
     shm = Path("/dev/shm")
     roomy = (
-        shm.is_dir() and shutil.disk_usage(shm).free > 2 * need_bytes and _available_bytes() > need_bytes + (4 << 30)
+        shm.is_dir()
+        and shutil.disk_usage(shm).free > need_bytes + (2 << 30)
+        and _available_bytes() > need_bytes + (4 << 30)
     )
     folder = Path(tempfile.mkdtemp(prefix="asset-bridge-bench-", dir=shm if roomy else None))
     try:

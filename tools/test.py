@@ -27,6 +27,7 @@ from tools.halmos import HalmosMissingError  # noqa: E402
 
 PAGE = ROOT / "docs" / "reference" / "deep-runs.md"
 CACHE = ROOT / ".cache" / "deep"
+DEEP_SECONDS = 4 * 3600  # of one test with the large counts
 NO_TESTS = 5  # pytest's exit status when a folder holds none
 
 
@@ -106,7 +107,7 @@ def run_deep(rooms: list[str]) -> int:
         print(f"deep: {folder}", flush=True)
         figures = CACHE / "running.json"
         figures.unlink(missing_ok=True)
-        result = pytest([folder], ASSET_BRIDGE_RUN_FIGURES=str(figures))
+        result = pytest([folder], ASSET_BRIDGE_RUN_FIGURES=str(figures), PYTEST_TIMEOUT=str(DEEP_SECONDS))
         if result == NO_TESTS:
             continue
         status = status or result
@@ -134,12 +135,13 @@ def record(row: dict[str, object]) -> None:
         "| folder | commit | machine | passed | failed | skipped | seconds | counts |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    old = PAGE.read_text().splitlines()[len(head) :] if PAGE.exists() else []
+    table, _, more = (PAGE.read_text() if PAGE.exists() else "").partition("\n## ")  # below it is written by hand
+    old = [other for other in table.splitlines()[len(head) :] if other]
     counts = ", ".join(f"{name} {count}" for name, count in dict(row.pop("counts")).items())  # type: ignore[call-overload]
     line = "| " + " | ".join(str(value) for value in [*row.values(), counts]) + " |"
     kept = [other for other in old if not other.startswith(f"| {row['folder']} |")]
     PAGE.parent.mkdir(parents=True, exist_ok=True)
-    PAGE.write_text("\n".join([*head, *sorted([*kept, line])]) + "\n")
+    PAGE.write_text("\n".join([*head, *sorted([*kept, line])]) + "\n" + ("\n## " + more if more else ""))
 
 
 def machine() -> str:

@@ -27,8 +27,9 @@ def main(arguments: list[str], prefix: str, names: Iterable[str], seeds: Mapping
         pid = os.fork()
         if pid == 0:
             fuzz(prefix, name, runs, found / (prefix + name), seeds, feed)
-        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        print(f"{prefix}{name}: {runs} inputs, status {status}", flush=True)
+        _, ended, used = os.wait4(pid, 0)
+        status, seconds = os.waitstatus_to_exitcode(ended), used.ru_utime + used.ru_stime
+        print(f"{prefix}{name}: {runs} inputs, status {status}, {seconds:.1f} s of processor time", flush=True)
         failed += status != 0
     return 1 if failed else 0
 

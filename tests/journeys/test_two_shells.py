@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -9,7 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
+from asset_bridge.vault.crypt4gh import Crypt4ghSource
 from tests.support.shells import Shell
 
 pytestmark = [pytest.mark.needs_anvil, pytest.mark.slow]
@@ -109,6 +112,23 @@ def test_a_trade_by_the_commands_that_each_output_names(shell: Shell) -> None:
     shell.words["FOLDER"] = "opened-again"
     shell.follow(settled, begins="open 0x")
     assert (shell.folder / "opened-again" / "scans" / "one.bin").read_bytes() == records["scans/one.bin"]
+
+    # one file of it, a part of that file, and the file for a tool that reads Crypt4GH
+    secret = bytes(range(32))
+    public = X25519PrivateKey.from_private_bytes(secret).public_key().public_bytes_raw()
+    (shell.folder / "key.pub").write_text(
+        "-----BEGIN CRYPT4GH PUBLIC KEY-----\n"
+        + base64.b64encode(public).decode()
+        + "\n-----END CRYPT4GH PUBLIC KEY-----\n"
+    )
+    for name, options in (("part.bin", "--range 1048570-1100000"), ("one.c4gh", "--crypt4gh key.pub")):
+        shell.words["FOLDER"] = name
+        shell.run(f"{settled.next_line} --member scans/one.bin {options}")
+    assert (shell.folder / "part.bin").read_bytes() == records["scans/one.bin"][1_048_570:1_100_000]
+    (member,) = Crypt4ghSource(shell.folder / "one.c4gh", secret).index.members
+    assert (member.path, member.size_bytes) == ("one", 1_200_000)
+    refused = shell.run(f"{settled.next_line} --range 0-1", expect=2)
+    assert "--range and --crypt4gh need --member" in refused.err
 
     # the provider is paid
     shell.follow(shell.follow(shell.run("asset-bridge status --home provider"), begins="claim"), begins="balance")

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from asset_bridge.attestation.policy import NOBODY
 from asset_bridge.chain.records import FetchSignature
+from asset_bridge.client import consumer
 from asset_bridge.client.homes import load_network
 from asset_bridge.client.peers import LightNodes, reachable
 from asset_bridge.client.verifiers import load_policy, verifiers_for
 from asset_bridge.errors import BridgeError, InputError, RefusedError, UnavailableError
+from asset_bridge.sealing.open import Opener
+from asset_bridge.vault.files import walk
+from asset_bridge.vault.files_sealed import SealedFile, seal_to_disk
 from asset_bridge.vault.network import Peer
 from tests.unit.vault.test_home import make, refused
 
@@ -112,3 +119,24 @@ def test_a_network_file_is_checked_against_its_chain(tmp_path: Path) -> None:
     with pytest.raises(BridgeError):  # it does not name the contracts that this release needs
         load_network(str(path))
     refused(InputError, "vault.network", lambda: load_network(str(tmp_path / "absent")))
+
+
+def test_a_member_is_given_as_a_file_to_read_and_seek_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The opener is a real one, of a sealed file at hand; `trade.opening_part` finds it for an order."""
+    data = os.urandom(3_000_000)
+    (tmp_path / "a.dcm").write_bytes(data)
+    key = {"file_key": bytes(32), "lister": bytes(20)}
+    seal_to_disk(walk(tmp_path / "a.dcm"), tmp_path / "sealed", container_id=bytes(16), randbytes=os.urandom, **key)
+
+    @contextlib.contextmanager
+    def opened(*asked: object) -> Iterator[Opener]:
+        assert asked == ("desk", b"order", "bodies", None)
+        with SealedFile(tmp_path / "sealed") as sealed:
+            length = sealed.body_length_bytes
+            yield Opener(sealed.header, body_length_bytes=length, fetch_segment=sealed.segment, **key)
+
+    monkeypatch.setattr(consumer, "opened_order", opened)
+    ours: Any = SimpleNamespace(desk="desk", home=SimpleNamespace(bodies_folder="bodies"))
+    with consumer.Consumer.member_file(ours, b"order", "a.dcm") as file:
+        file.seek(1_048_000)
+        assert file.read(5_000) + file.read() == data[1_048_000:]

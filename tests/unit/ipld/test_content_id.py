@@ -82,6 +82,23 @@ def test_every_base_reads_the_same_id() -> None:
     assert str(wanted) == "b" + b32.lower()
 
 
+def test_lengths_of_texts() -> None:
+    for text, said in (("b", True), ("", True), ("b" * 513, True), ("bf", False), ("b" * 512, False)):
+        with pytest.raises(InputError) as caught:
+            ContentId.parse(text)
+        assert ("its length" in str(caught.value)) is said, text
+    inline = ContentId(1, RAW, 0, bytes(24))
+    assert len(str(inline)) == 46  # as long as an id of version 0
+    assert ContentId.parse(str(inline)) == inline
+
+
+def test_base_64_takes_nothing_but_its_digits() -> None:
+    text = "m" + base64.b64encode(ONE).decode().rstrip("=")
+    assert ContentId.parse(text).to_bytes() == ONE
+    for strange in ("*", " ", "\n", "-"):
+        refused(text[:9] + strange + text[9:])
+
+
 def test_padding_of_base_64_is_as_long_as_it_must_be() -> None:
     for size in range(1, 12):
         encoded = b"\x01\x55\x00" + bytes([size]) + b"\xff" * size

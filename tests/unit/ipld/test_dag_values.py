@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from typing import Any
 
@@ -69,6 +70,7 @@ def test_cbor_values(encoded: str, value: Any) -> None:
     "encoded",
     [
         "1c",
+        "1c" + "00" * 16,
         "1f",
         "5f41614162ff",
         "9fff",
@@ -110,15 +112,18 @@ def test_cbor_is_at_most_so_deep() -> None:
     for head in (b"\x81", b"\xa1\x61a", b"\xd8\x2a"):
         refused(lambda head=head: decode_dag_cbor(head * (MOST_DEPTH + 1) + b"\x05"))
     assert decode_dag_cbor(b"\xa1\x61a" * MOST_DEPTH + b"\x05")
-    refused(lambda: decode_dag_cbor(b"\x81" * 100_000))
+    assert decode_dag_cbor(b"\x81" * (MOST_DEPTH - 1) + LINK)  # a link's bytes are one deeper than the link
+    refused(lambda: decode_dag_cbor(b"\x81" * MOST_DEPTH + LINK))
+    for head in (b"\x81", b"\xa1", b"\xa1\x61a", b"\xd8\x2a"):
+        refused(lambda head=head: decode_dag_cbor(head * 100_000))
 
 
 def test_json_values() -> None:
     text = f'{{"a": [1, null, {{"/": "{CID}"}}], "b": {{"/": {{"bytes": "aGVsbG8"}}}}, "c": {{"/": 5}}, "d": {{"/": {{"bytes": 5}}}}}}'
     found = decode_dag_json(text.encode())
     assert found == {"a": [1, None, CID], "b": b"hello", "c": {"/": 5}, "d": {"/": {"bytes": 5}}}
-    for size in range(6):
-        encoded = {0: "", 1: "YQ", 2: "YWE", 3: "YWFh", 4: "YWFhYQ", 5: "YWFhYWE"}[size]
+    for size in range(12):
+        encoded = base64.b64encode(b"a" * size).decode().rstrip("=")
         assert decode_dag_json(f'{{"/": {{"bytes": "{encoded}"}}}}'.encode()) == b"a" * size
     more = f'{{"/": "{CID}", "x": 1}}'
     assert decode_dag_json(more.encode()) == {"/": str(CID), "x": 1}
@@ -148,6 +153,10 @@ def test_json_is_at_most_so_deep() -> None:
     decode_dag_json(b'{"a":' * MOST_DEPTH + b"5" + b"}" * MOST_DEPTH)
     refused(lambda: decode_dag_json(b"[" * (MOST_DEPTH + 1) + b"5" + b"]" * (MOST_DEPTH + 1)))
     refused(lambda: decode_dag_json(b'{"a":' * (MOST_DEPTH + 1) + b"5" + b"}" * (MOST_DEPTH + 1)))
+    for closed in (b"[]", b"{}"):  # what is closed counts no more, and no less
+        most = MOST_DEPTH - 1
+        decode_dag_json(b"[" + closed + b"," + b"[" * most + b"5" + b"]" * most + b"]")
+        refused(lambda closed=closed: decode_dag_json(b"[" + closed + b"," + b"[" * 128 + b"5" + b"]" * 129))
 
 
 def test_brackets_in_texts_are_no_depth() -> None:

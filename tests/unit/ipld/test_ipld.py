@@ -14,6 +14,7 @@ import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 
 from asset_bridge.errors import InputError, TamperedError
+from asset_bridge.ipld import any_car, content_id, walk
 from asset_bridge.ipld.car import MAX_BLOCK_BYTES, car_block, car_header, read_car
 from asset_bridge.ipld.cid import DAG_PB, EMPTY_FILE, RAW, Cid, raw_cid, verify_block
 from asset_bridge.ipld.dagpb import MAX_NODE_BYTES, FileLink, encode_file_node, encode_varint, parse_file_node
@@ -99,6 +100,10 @@ def test_trees_are_read_as_they_were_built(count: int) -> None:
                 dag.leaf_size(bad)
 
 
+def test_an_empty_file_has_one_leaf() -> None:
+    assert [leaf_count(length, 10) for length in (0, 1, 10, 11)] == [1, 1, 1, 2]
+
+
 def test_another_length_or_block_is_refused() -> None:
     dag = small(7, 4)
     for length in (0, 10, 30, 70, 73, 75, 90, 91, 271, 2**64):
@@ -138,7 +143,7 @@ def test_a_builder_takes_leaves_of_the_right_sizes_only() -> None:
         builder = FileDagBuilder(leaf_bytes=10)
         with pytest.raises(InputError):
             _ = [builder.add(bytes(32), size) for size in sizes]
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match="leaf's digest"):
         FileDagBuilder().add(b"short", 1)
 
 
@@ -150,6 +155,28 @@ def test_every_one_byte_change_of_a_node_is_refused_or_another_node() -> None:
     for changed in changes:
         with contextlib.suppress(TamperedError):
             assert encode_file_node(parse_file_node(changed).links) == changed
+
+
+@pytest.mark.parametrize("number", [0, 1, 126, 127, 128, 129, 16_383, 16_384, 2**63, 2**64 - 1])
+def test_numbers_of_a_node_at_the_edges_of_their_lengths(number: int) -> None:
+    links = (FileLink(raw_cid(b""), number, number),)
+    assert parse_file_node(encode_file_node(links)).links == links
+
+
+def test_numbers_are_in_shortest_form() -> None:
+    assert [encode_varint(number) for number in (0, 127, 128)] == [b"\0", b"\x7f", b"\x80\x01"]
+    assert encode_varint(2**64 - 1) == b"\xff" * 9 + b"\x01"
+    for number in (-1, 2**64):
+        with pytest.raises(InputError):
+            encode_varint(number)
+
+
+def test_the_limits_that_readers_rely_on() -> None:
+    assert MAX_BLOCK_BYTES == 2_097_152
+    assert MAX_NODE_BYTES == 131_072
+    assert (any_car.MAX_HEADER_BYTES, any_car.MAX_CID_BYTES) == (1_048_576, 256)
+    assert (content_id.MOST_CHARACTERS, walk.MOST_SEGMENTS) == (512, 256)
+    assert [content_id.DAG_CBOR, content_id.DAG_JSON, content_id.JSON, content_id.CBOR] == [0x71, 0x0129, 0x0200, 0x51]
 
 
 def test_random_bytes_are_no_node() -> None:
@@ -171,6 +198,9 @@ def test_node_limits() -> None:
     for long in (many[:44] + many, many + bytes(MAX_NODE_BYTES)):
         with pytest.raises(TamperedError, match="too long" if len(long) > MAX_NODE_BYTES else "too many"):
             parse_file_node(long)
+    for size, said in ((MAX_NODE_BYTES, "missing or left over"), (MAX_NODE_BYTES + 1, "too long")):
+        with pytest.raises(TamperedError, match=said):
+            parse_file_node(bytes(size))
 
 
 def test_content_ids_have_one_spelling() -> None:
@@ -190,7 +220,8 @@ def test_content_ids_have_one_spelling() -> None:
     ]
     bad += [f" {text[:-1]}", "Qm" + text[2:]]
     for wrong in bad:
-        with pytest.raises(InputError):
+        other_form = len(wrong) != 59 or wrong[0] != "b" or not wrong.isascii()
+        with pytest.raises(InputError, match="expected 59 characters" if other_form else "not a content id"):
             Cid.parse(wrong)
     raw = cid.to_bytes()
     for wrong_bytes in (raw[:-1], raw + b"\0", b"\0" + raw[1:], b"\x01\x71" + raw[2:], raw[:2] + b"\x13" + raw[3:]):
@@ -210,7 +241,8 @@ def test_a_block_is_what_its_id_names() -> None:
 
 def archive() -> bytes:
     dag = small(3)
-    blocks = [(cid, block) for cid, block in dag.interior.items()] + [(raw_cid(b"leaf"), b"leaf"), (raw_cid(b""), b"")]
+    leaves = [b"leaf", b"", bytes(91)]  # the last with the largest length of one byte
+    blocks = [*dag.interior.items(), *((raw_cid(leaf), leaf) for leaf in leaves)]
     return car_header(dag.root) + b"".join(car_block(cid, block) for cid, block in blocks)
 
 
@@ -218,7 +250,7 @@ def test_an_archive_comes_back() -> None:
     root, blocks = read_car(io.BytesIO(archive()).read)
     found = list(blocks)
     assert root == small(3).root == found[0][0]
-    assert [block for _, block in found[1:]] == [b"leaf", b""]
+    assert [block for _, block in found[1:]] == [b"leaf", b"", bytes(91)]
     slow = io.BytesIO(archive())
     assert list(read_car(lambda size: slow.read(min(size, 7)))[1]) == found
 
@@ -258,6 +290,20 @@ def test_a_long_section_is_refused_before_it_is_read() -> None:
     assert max(asked) < 100
 
 
+def test_a_header_of_another_length_is_not_read() -> None:
+    honest = len(car_header(raw_cid(b""))) - 1
+    for length in (1 << 27, honest - 1, honest + 1):
+        stream, asked = io.BytesIO(encode_varint(length)), []
+
+        def read(size: int, stream: io.BytesIO = stream, asked: list[int] = asked) -> bytes:
+            asked.append(size)
+            return stream.read(size)
+
+        with pytest.raises(TamperedError, match="one root"):
+            read_car(read)
+        assert set(asked) == {1}
+
+
 def test_archive_bounds() -> None:
     header = car_header(raw_cid(b""))
     for tail in (
@@ -269,6 +315,11 @@ def test_archive_bounds() -> None:
     ):
         with pytest.raises(TamperedError):
             list(read_car(io.BytesIO(header + tail).read)[1])
+    largest = bytes(MAX_BLOCK_BYTES)
+    found = list(read_car(io.BytesIO(header + car_block(raw_cid(largest), largest)).read)[1])
+    assert found == [(raw_cid(largest), largest)]
+    with pytest.raises(TamperedError, match="has no end"):
+        read_car(io.BytesIO(b"\xff" * 4 + b"\x01").read)
     for start in (b"", b"\x10" + bytes(16), header[:-1] + b"\x02", header.replace(b"\x01\x55", b"\x01\x56")):
         with pytest.raises(TamperedError):
             read_car(io.BytesIO(start).read)

@@ -34,10 +34,10 @@ def test_links_and_data_in_either_order() -> None:
 
 
 def test_fields_that_are_not_known_or_of_another_kind_are_passed_over() -> None:
-    strange = b"\x19" + bytes(8) + b"\x1d" + bytes(4) + b"\x18\x05" + chunk(9, b"x")
+    strange = b"\x19" + b"\xff" * 8 + b"\x1d" + b"\xff" * 4 + b"\x18\x05" + chunk(9, b"x")
     node = chunk(2, strange + chunk(1, NAME) + chunk(2, b"one") + strange)
     data = chunk(1, unixfs(FILE, size=3, data=b"abc"))
-    found = read_pb_node(strange + node + b"\x08\x01\x10\x01" + strange + data)
+    found = read_pb_node(strange + node + b"\x08\x01\x10\x01" + strange + data + strange)
     assert found == PbNode((ONE,), UnixFs(FILE, 3, 3, (), 0))
     assert read_pb_node(chunk(2, b"\x08\x01\x10\x01" + chunk(1, NAME) + chunk(2, b"one"))).links == (ONE,)
     assert message(b"\x08\x02\x10\x01" + chunk(1, b"x") + chunk(3, b"x")) == UnixFs(FILE, 0, 0, (), 0)

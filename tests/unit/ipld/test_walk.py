@@ -133,6 +133,14 @@ def test_murmur_is_that_of_the_reference() -> None:
     known = {"": "0000000000000000", "hello": "cbd8a7b341bd9b02", "hello, world": "342fac623a5ebc8e"}
     for label, digest in known.items():
         assert murmur3_x64_64(label.encode()).hex() == digest
+    for data, digest in (
+        (b"a" * 15, "7d07a8dbfd2e7fbc"),
+        (b"a" * 16, "f2c1180d62aaa6ce"),
+        (b"a" * 17, "6f7214c7cef2d698"),
+        (bytes(range(64)), "ffd5522d8d812301"),
+        (bytes(range(255)), "03b09a824269589d"),
+    ):
+        assert murmur3_x64_64(data).hex() == digest
     assert murmur3_x64_64(b"The quick brown fox jumps over the lazy dog.").hex() == "cd99481f9ee902c9"
 
 
@@ -154,6 +162,7 @@ def test_paths_through_folders_and_documents() -> None:
         (FOLDER, "small/x"),
         (FILE, "x"),
         (LINKED, "x"),
+        (DAG.add(PB, pb([(SMALL, "x", 5)], unixfs(2, size=5, spans=(5,)))), "x"),
         (DOCUMENT, "x"),
         (DOCUMENT, "a/2"),
         (DOCUMENT, "a/-1"),
@@ -188,6 +197,9 @@ def test_sharded_folders(bits: int) -> None:
     assert len(all_shards) > 1
     for label in NAMES:
         cid, passed, roots, inside = ends(root, label)
+        asked: list[bytes] = []
+        resolve(blocks(asked), of(root), [label])
+        assert passed == [name for name in asked if name in all_shards]
         assert (cid, roots, inside) == (FILE, [root, FILE], ())
         assert passed[0] == root
         assert set(passed) <= set(all_shards)
@@ -205,6 +217,9 @@ def test_a_shard_without_a_fanout_has_the_usual_one_and_a_path_ends_with_the_has
     other = DAG.add(PB, pb([(below, f"{place:02X}", 1)], unixfs(5, data=b"\x01")))
     assert code(lambda: ends(other, "x")) == "ipfs.path"
     bits = int.from_bytes(murmur3_x64_64(b"x"), "big")
+    plain = DAG.add(PB, pb([(SMALL, f"{bits >> 48 & 255:02X}x", 1)], unixfs(1)))  # what would be the next shard is none
+    other = DAG.add(PB, pb([(plain, f"{place:02X}", 1)], unixfs(5, data=b"\x01")))
+    assert code(lambda: ends(other, "x")) == "ipfs.path"
     deep, places = SMALL, [bits >> 64 - 8 * (level + 1) & 255 for level in range(8)]
     for level in reversed(range(8)):
         label = f"{places[level]:02X}" + ("x" if level == 7 else "")
@@ -268,6 +283,12 @@ def test_a_range_goes_past_content_in_the_node_itself() -> None:
     assert walked(OWN, ENTITY, "8:*") == [OWN, SMALL]
 
 
+def test_a_first_leaf_of_one_byte_is_content() -> None:
+    byte = DAG.add(RAW, b"1")
+    node = DAG.add(PB, pb([(byte, "", 1), (SMALL, "", 5)], unixfs(2, size=6, spans=(1, 5))))
+    assert walked(node, ENTITY) == walked(node, ENTITY, "0:*") == [node, byte, SMALL]
+
+
 def test_a_node_that_gives_no_sizes_is_followed_whole() -> None:
     assert walked(ODD, ENTITY, "200:210") == [ODD, SMALL]
     assert walked(ODD, ENTITY, "0:*") == [ODD, SMALL]
@@ -279,7 +300,7 @@ def test_a_node_that_gives_no_sizes_is_followed_whole() -> None:
 @pytest.mark.parametrize(
     "asked",
     [
-        *("", "5", ":", "5:", ":5", "a:5", "5:a", "5:4", "--5:*", "5:--5", "+5:*", "5:+6", "²:*", "0:²", " 5:*"),
+        *("", "5", ":", "5:", ":5", "a:5", "5:a", "5:4", "1:0", "--5:*", "5:--5", "+5:*", "5:+6", "²:*", "0:²", " 5:*"),
         *("5:6:7", "1" * 21 + ":*", "0:" + "1" * 21, "0:" + "9" * 5000, "*:5", "-:*", "0:-"),
     ],
 )

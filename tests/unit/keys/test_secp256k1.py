@@ -191,6 +191,22 @@ def test_signatures_have_one_form() -> None:
         signing.sign_digest(secret, digest[:31])
 
 
+@pytest.mark.parametrize("form", [b"\xff" * 64, b"\xff" * 64 + b"\x1b"])
+def test_a_signature_out_of_range_is_not_said_to_be_by_another_key(form: bytes) -> None:
+    with pytest.raises(TamperedError, match="out of range"):
+        signing.verify_digest(GENERATOR, fixed("digest"), form)
+
+
+def test_ordinary_wide_values_and_digests_never_become_python_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """K3: the way through numbers, whose time depends on the secret, is for one value in 2^127."""
+    wide, digest = fixed("wide") + fixed("more")[:16], fixed("digest")
+    expected = int.from_bytes(wide, "big") % ORDER, int.from_bytes(digest, "big") % (ORDER - 1) + 1
+    monkeypatch.setattr(secp256k1, "int", None, raising=False)
+    found = SecretScalar.from_wide(wide), SecretScalar.from_digest(digest)
+    monkeypatch.undo()
+    assert tuple(int.from_bytes(each.to_secret_bytes(), "big") for each in found) == expected
+
+
 def test_a_nonce_that_the_chain_cannot_express_is_a_defect(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(signing, "ffi", Overflowing(signing.ffi))
     monkeypatch.setattr(signing, "lib", Ignoring())

@@ -13,7 +13,7 @@ from asset_bridge import reencryption as pre
 from asset_bridge.errors import DefectError, InputError, RefusedError, TamperedError
 from asset_bridge.keys.derivation import ShareRandomness
 from asset_bridge.keys.secp256k1 import SecretScalar, secret_subtract
-from asset_bridge.reencryption import library_form, proof_of_check
+from asset_bridge.reencryption import dem, hashes, library_form, proof_of_check
 from tests.unit.reencryption.scene import fixed, half, keys, opened, source, trade
 from tools.vectors.reencryption import resigned, with_coefficients
 
@@ -27,19 +27,53 @@ def replace_binding(cfrag: pre.VerifiedCapsuleFrag, **changes: object) -> pre.Ve
     return replace(cfrag, checked=proof_of_check.CHECKED, **changes)
 
 
-@pytest.mark.parametrize("s", [0, ORDER, 2**256 - 1])
-def test_a_capsule_with_a_scalar_out_of_range(s: int) -> None:
+SCALARS = [(0, False), (1, True), (ORDER - 1, True), (ORDER, False), (2**256 - 1, False)]
+
+
+@pytest.mark.parametrize(("s", "in_range"), SCALARS)
+def test_a_capsule_with_another_scalar(s: int, in_range: bool) -> None:
     with pytest.raises(TamperedError) as caught:
         pre.Capsule.from_bytes(T.capsule.to_bytes()[:66] + s.to_bytes(32, "big"))
     assert (caught.value.code, caught.value.actor) == ("reencryption.capsule", "provider")
+    assert ("out of range" in str(caught.value)) is not in_range
 
 
-@pytest.mark.parametrize("z", [0, ORDER, 2**256 - 1])
-def test_a_cfrag_with_a_scalar_out_of_range(z: int) -> None:
+@pytest.mark.parametrize(("z", "in_range"), SCALARS)
+def test_a_cfrag_with_another_scalar(z: int, in_range: bool) -> None:
     encoded = T.cfrags[0].to_bytes()
-    with pytest.raises(TamperedError) as caught:
-        pre.CapsuleFrag.from_bytes(encoded[:263] + z.to_bytes(32, "big") + encoded[295:])
+    changed = encoded[:263] + z.to_bytes(32, "big") + encoded[295:]
+    if in_range:
+        assert pre.CapsuleFrag.from_bytes(changed).to_bytes() == changed
+        return
+    with pytest.raises(TamperedError, match="out of range") as caught:
+        pre.CapsuleFrag.from_bytes(changed)
     assert (caught.value.code, caught.value.actor) == ("reencryption.cfrag-form", "tee node")
+
+
+def test_the_length_is_what_a_capsule_is_refused_for() -> None:
+    honest = T.capsule.to_bytes()
+    for other in (honest[:-1], honest + b"\0", bytearray(honest)):
+        with pytest.raises(TamperedError, match="exactly 98 bytes"):
+            pre.Capsule.from_bytes(other)
+
+
+def test_an_empty_package_is_one() -> None:
+    sealed = dem.seal(b"point", fixed("nonce")[:24], b"", b"data")
+    assert len(sealed) == dem.OVERHEAD_BYTES
+    assert dem.open_sealed(b"point", sealed, b"data") == b""
+
+
+def test_public_scalars_at_the_edge_of_the_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """R3: mod (n-1), plus 1; a digest of n or more comes once in 2^127."""
+    for digest, scalar in (
+        (0, 1),
+        (ORDER - 2, ORDER - 1),
+        (ORDER - 1, 1),
+        (ORDER, 2),
+        (2**256 - 1, 2**256 - ORDER + 1),
+    ):
+        monkeypatch.setattr(hashes, "_digest", lambda *_, value=digest: value.to_bytes(32, "big"))
+        assert hashes.public_scalar(b"domain") == scalar
 
 
 def test_a_package_of_another_capsule() -> None:

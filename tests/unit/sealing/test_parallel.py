@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import random
 import threading
+import time
 
 import pytest
 
@@ -15,7 +16,7 @@ from asset_bridge.sealing.member_file import MemberFile
 from asset_bridge.sealing.open import Opener
 from asset_bridge.sealing.padding import Padding
 from asset_bridge.sealing.parallel import Line, each
-from asset_bridge.sealing.seal import Sealer, reader_of
+from asset_bridge.sealing.seal import SealedSummary, Sealer, reader_of
 
 KEY, LISTER, SMALL = b"k" * 32, b"l" * 20, FloeParameters(64)
 CONTENTS = [bytes(range(250)), b"", b"abc", bytes(range(100, 200))]
@@ -33,6 +34,11 @@ def read_at(offset: int, view: memoryview) -> None:
 
 
 def sealed(workers: int = 2, padding: Padding = Padding.PADME) -> tuple[bytes, bytearray]:
+    header, body, _ = sealed_as(workers, padding)
+    return header, body
+
+
+def sealed_as(workers: int, padding: Padding) -> tuple[bytes, bytearray, SealedSummary]:
     made = sealer(workers, padding)
     body = bytearray(made.body_length_bytes)
     written: list[int] = []
@@ -45,7 +51,7 @@ def sealed(workers: int = 2, padding: Padding = Padding.PADME) -> tuple[bytes, b
     summary = made.write(read_at, write_at)
     assert written[-1] == max(written), "the last segment comes last"
     assert summary == made.summary()
-    return made.header, body
+    return made.header, body, summary
 
 
 def opener(header: bytes, body: bytes | bytearray, workers: int = 2, into: bool = True) -> Opener:
@@ -71,8 +77,9 @@ def opener(header: bytes, body: bytes | bytearray, workers: int = 2, into: bool 
 def test_at_offsets_the_same_bytes_come_as_in_a_stream(workers: int, padding: Padding) -> None:
     stream = sealer(2, padding)
     segments = b"".join(stream.segments(reader_of([data]) for data in CONTENTS))
-    header, body = sealed(workers, padding)
+    header, body, summary = sealed_as(workers, padding)
     assert (header, bytes(body)) == (stream.header, segments)
+    assert summary == stream.summary()  # the root among it
 
 
 def test_a_sealing_at_offsets_is_made_once() -> None:
@@ -179,6 +186,20 @@ def test_who_waits_in_line_behind_a_failure_is_let_go() -> None:
     assert sorted(numbers) == [first, first + 1]
 
 
+def test_who_waits_in_line_goes_on_when_the_one_before_leaves() -> None:
+    line, found = Line(), list[bool]()
+    second = threading.Thread(target=lambda: found.append(line.enter(1)), daemon=True)
+    second.start()
+    ends_at = time.monotonic() + 10
+    while not line._changed._waiters and time.monotonic() < ends_at:  # type: ignore[attr-defined]
+        time.sleep(0.001)
+    assert line.enter(0)
+    assert not found
+    line.leave()
+    second.join(10)
+    assert found == [True]
+
+
 def test_a_line_that_is_closed_lets_nobody_through() -> None:
     line = Line(3)
     assert line.enter(3)
@@ -204,6 +225,26 @@ def test_no_item_is_claimed_after_a_failure() -> None:
     assert len(claimed) <= 3
 
 
+def test_an_interrupt_leaves_no_thread_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    join, interrupted = threading.Thread.join, list[str]()
+
+    def interrupted_once(thread: threading.Thread, timeout: float | None = None) -> None:
+        if thread.name.startswith("sealing_") and not interrupted:
+            interrupted.append(thread.name)
+            raise KeyboardInterrupt
+        join(thread, timeout)
+
+    monkeypatch.setattr(threading.Thread, "join", interrupted_once)
+    with pytest.raises(KeyboardInterrupt):
+        each(
+            range(6),
+            3,
+            lambda: lambda _: time.sleep(0 if threading.current_thread() is threading.main_thread() else 0.3),
+        )
+    assert interrupted
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("sealing_")]
+
+
 def test_a_member_is_a_file() -> None:
     whole = opener(*sealed())
     file = MemberFile(whole, "0")
@@ -216,7 +257,7 @@ def test_a_member_is_a_file() -> None:
     assert file.read() == b""
     assert file.seek(10_000) == 10_000
     assert file.read(5) == b""
-    for bad in ((-1, io.SEEK_SET), (-10_001, io.SEEK_CUR), (-251, io.SEEK_END), (0, 9)):
+    for bad in ((-1, io.SEEK_SET), (-10_001, io.SEEK_CUR), (-251, io.SEEK_END), (0, 9), (300, 9)):
         with pytest.raises(ValueError, match="no such place"):
             file.seek(*bad)
     file.close()

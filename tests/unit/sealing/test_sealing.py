@@ -11,6 +11,7 @@ import pytest
 from asset_bridge.errors import BridgeError, DefectError, InputError, TamperedError
 from asset_bridge.ipld.unixfs import file_dag
 from asset_bridge.sealing import cbor
+from asset_bridge.sealing import open as open_module
 from asset_bridge.sealing.floe import GCM256_IV256_1M, FloeOpener, FloeParameters, FloeSealer
 from asset_bridge.sealing.header import SealedHeader, file_aad
 from asset_bridge.sealing.index import MAX_ENTRIES, Index, Kind, MemberSpec
@@ -100,6 +101,8 @@ def test_a_range_touches_only_its_segments() -> None:
     assert len(asked) <= 2
     assert opener.read("a", 0, 0) == b""
     assert opener.read("a") == data
+    assert b"".join(map(bytes, opener.iter("a"))) == data
+    assert opener.members[0].modified_at == 0  # nothing is said of its time
     for bad in ((-1, 5), (5, 4), (0, 1_001)):
         with pytest.raises(InputError, match="range"):
             opener.read("a", *bad)
@@ -107,9 +110,10 @@ def test_a_range_touches_only_its_segments() -> None:
         opener.read("b")
 
 
+@pytest.mark.parametrize("padding", [Padding.NONE, Padding.PADME])
 @pytest.mark.parametrize(("announced", "comes"), [(10, 9), (10, 11), (0, 1), (100, 0)])
-def test_content_that_changed_is_refused_before_the_last_segment(announced: int, comes: int) -> None:
-    made = sealer(Index.of(Kind.FILE, [MemberSpec("a", announced)]))
+def test_content_that_changed_is_refused_before_the_last_segment(announced: int, comes: int, padding: Padding) -> None:
+    made = sealer(Index.of(Kind.FILE, [MemberSpec("a", announced)]), padding)
     taken: list[bytearray] = []
     with pytest.raises(InputError) as caught:
         taken.extend(made.segments([reader_of([bytes(comes)])]))
@@ -119,9 +123,10 @@ def test_content_that_changed_is_refused_before_the_last_segment(announced: int,
         made.summary()
 
 
+@pytest.mark.parametrize("padding", [Padding.NONE, Padding.PADME])
 @pytest.mark.parametrize("count", [0, 1, 3])
-def test_another_number_of_files_is_refused(count: int) -> None:
-    made = sealer(Index.of(Kind.FOLDER, [MemberSpec("a", 0), MemberSpec("b", 0)]))
+def test_another_number_of_files_is_refused(count: int, padding: Padding) -> None:
+    made = sealer(Index.of(Kind.FOLDER, [MemberSpec("a", 0), MemberSpec("b", 0)]), padding)
     with pytest.raises(InputError, match="number of files"):
         list(made.segments([reader_of([])] * count))
 
@@ -233,6 +238,65 @@ def test_a_segment_of_another_length_is_refused_though_its_tag_is_right() -> Non
     assert caught.value.code == "sealing.final"
 
 
+def crafted(plain: bytes) -> tuple[bytes, list[bytes], Opener]:
+    """What a provider with the key makes of any plaintext, padmé announced; opened as far as the index."""
+    floe = FloeSealer(SMALL, KEY, file_aad(Padding.PADME, CONTAINER, LISTER), bytes(32))
+    header = SealedHeader(Padding.PADME, CONTAINER, floe.header).encode()
+    pieces, segments = [plain[at : at + 32] for at in range(0, len(plain), 32)], list[bytes]()
+    for position, piece in enumerate(pieces):
+        out = bytearray(len(piece) + 32)
+        floe.seal_into(out, memoryview(piece), position, position == len(pieces) - 1, bytes(12))
+        segments.append(bytes(out))
+    arguments = {"file_key": KEY, "lister": LISTER, "body_length_bytes": sum(map(len, segments)), "parameters": SMALL}
+    return header, segments, Opener(header, fetch_segment=segments.__getitem__, **arguments)  # type: ignore[arg-type]
+
+
+def test_every_byte_of_padding_is_zero_also_in_segments_of_nothing_else() -> None:
+    index = Index.of(Kind.FILE, [MemberSpec("a", 3_030)]).encode()
+    true = (3_030).to_bytes(8, "big") + len(index).to_bytes(4, "big") + index + bytes(3_030)
+    total = padme(len(true))
+    assert total - len(true) > 32
+    crafted(true.ljust(total, b"\0"))[2].scatter(lambda *_: None)
+    edges = {len(true), total - 1, *(at for at in range(len(true), total) if at % 32 in (0, 31))}
+    for place in edges:
+        plain = bytearray(true.ljust(total, b"\0"))
+        plain[place] = 1
+        opener = crafted(bytes(plain))[2]
+        for act in (lambda opener=opener: content(opener), lambda opener=opener: opener.scatter(lambda *_: None)):
+            with pytest.raises(TamperedError) as caught:
+                act()
+            assert caught.value.code == "sealing.padding", place
+
+
+def test_all_four_bytes_of_the_index_s_length_count() -> None:
+    index = Index.of(Kind.FILE, [MemberSpec("a", 3_030)]).encode()
+    for announced, opens in ((len(index), True), (len(index) | 1 << 24, False)):
+        true = (3_030).to_bytes(8, "big") + announced.to_bytes(4, "big") + index + bytes(3_030)
+        plain = true.ljust(padme(len(true)), b"\0")
+        if opens:
+            assert crafted(plain)[2].content_length_bytes == 3_030
+        else:
+            with pytest.raises(TamperedError) as caught:
+                crafted(plain)
+            assert caught.value.code == "sealing.length"
+
+
+def test_an_empty_member_at_the_very_end_is_named() -> None:
+    for size in (10, 32, 40, 64):
+        assert content(opened(*seal({"a": bytes(size), "b": b""}, Padding.NONE))) == [bytes(size), b""]
+
+
+def test_an_index_as_long_as_its_limit_opens(monkeypatch: pytest.MonkeyPatch) -> None:
+    summary, segments = seal({"a": b"abc"})
+    length = len(folder({"a": b"abc"})[0].encode())
+    monkeypatch.setattr(open_module, "MAX_INDEX_BYTES", length)
+    assert opened(summary, segments).read("a") == b"abc"
+    monkeypatch.setattr(open_module, "MAX_INDEX_BYTES", length - 1)
+    with pytest.raises(TamperedError) as caught:
+        opened(summary, segments)
+    assert caught.value.code == "sealing.length"
+
+
 def test_a_stopped_stream_ends_its_threads() -> None:
     summary, segments = seal({"a": bytes(3_000)})
     stream = opened(summary, segments).stream()
@@ -244,7 +308,7 @@ def test_lengths() -> None:
     assert [padme(n) for n in (0, 1, 2, 9, 100, 1_000, 10_000)] == [0, 1, 2, 10, 104, 1_024, 10_240]
     assert padded_length(Padding.NONE, 77) == 77
     assert [padded_length(Padding.ON_CHAIN, n) for n in (12, 4_064, 4_065, 24_544)] == [4_064, 4_064, 8_160, 24_544]
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(InputError, match="at most 24544 bytes") as caught:
         padded_length(Padding.ON_CHAIN, 24_545)
     assert caught.value.code == "sealing.on-chain-size"
     assert body_length(1_048_544, GCM256_IV256_1M) == 1_048_576
