@@ -247,6 +247,33 @@ def test_a_token_that_keeps_a_fee_or_says_no_is_refused(world: World, fee: int, 
         pay_in_token(world, order)
 
 
+def test_a_token_that_answers_nothing_is_paid_in_and_out(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(world, "token", mock("SilentToken"))
+    world.ledger.list_token(world.token.address, sender=world.governor.address)
+    order = token_order(world)
+    world.token.approve(world.exchange.address, 1_000_001, sender=world.consumer.address)
+    pay_in_token(world, order)
+    assert world.token.balanceOf(world.exchange.address) == 1_000_001
+    world.move_to(world.deadline(order) + world.grace)
+    world.refund(order, claim_now=True, sender=world.consumer)
+    assert world.token.balanceOf(world.consumer.address) == 5_000_000
+
+
+def test_a_payout_that_a_token_denies_stays_a_balance(world: World) -> None:
+    order, account = token_order(world), account_of(world.consumer)
+    world.token.approve(world.exchange.address, 1_000_001, sender=world.consumer.address)
+    pay_in_token(world, order)
+    world.move_to(world.deadline(order) + world.grace)
+    world.refund(order)
+    world.token.behave(0, False)
+    with refuses("exchange: transfer failed"):
+        world.exchange.claim(world.token.address, account, b"", sender=world.consumer.address)
+    assert world.balance(account, world.token.address) == 1_000_001
+    world.token.behave(0, True)
+    world.exchange.claim(world.token.address, account, b"", sender=world.consumer.address)
+    assert world.token.balanceOf(world.consumer.address) == 5_000_000
+
+
 def test_a_token_taken_from_the_list_ends_requests_and_not_orders(world: World) -> None:
     order = token_order(world)
     world.ledger.remove_token(world.token.address, sender=world.governor.address)

@@ -40,31 +40,10 @@ from tests.unit.contracts.records import (
 from tools.vectors import contracts as spec
 
 __all__ = [
-    "ARTEFACTS",
-    "DAY",
-    "HOUR",
-    "LIGHT",
-    "MOCKS",
-    "SIMULATED",
-    "START",
-    "STATES",
-    "STORAGE",
-    "TDX",
-    "TEE",
-    "ZERO",
-    "Asset",
-    "Node",
-    "Order",
-    "Role",
-    "World",
-    "abi_of",
-    "account_of",
-    "deploy",
-    "deploy_refused",
-    "mock",
-    "pack_periods",
-    "refuses",
-]
+    "ARTEFACTS", "DAY", "HOUR", "LIGHT", "MOCKS", "SIMULATED", "START", "STATES", "STORAGE", "TDX", "TEE",
+    "ZERO", "Asset", "Node", "Order", "Role", "World", "abi_of", "account_of", "deploy", "deploy_refused",
+    "mock", "pack_periods", "refuses",
+]  # fmt: skip
 
 
 class World(Moments):
