@@ -200,8 +200,8 @@ def pay(
     nodes: DynArray[bytes32, 16] = []
     epochs: uint256 = 0
     bitmap, nodes, epochs = node_messages._take_accepts(authority._domain(), order_id, table, accepts)
-    deliver_by: uint256 = block.timestamp + periods._seconds(terms.periods, periods.DELIVER)
-    ends_at: uint256 = block.timestamp + periods._seconds(terms.periods, periods.ACCESS)
+    deliver_by: uint256 = unsafe_add(block.timestamp, periods._seconds(terms.periods, periods.DELIVER))
+    ends_at: uint256 = unsafe_add(block.timestamp, periods._seconds(terms.periods, periods.ACCESS))
     progress: Bytes[7] = concat(
         convert(convert(bitmap, uint16), bytes2), convert(convert(ends_at, uint40), bytes5)
     )
@@ -435,7 +435,7 @@ def _refund(order_id: bytes32, terms: orders.Terms, status: uint256, agreed: boo
 @internal
 def _settle(order_id: bytes32, terms: orders.Terms, credits: Bytes[288], progress: Bytes[551], accepted: bool):
     """
-    @notice Ends a delivered order and credits the parts of its price; the provider gets what is left of it.
+    @notice Ends a delivered order and credits the parts of its price, which together never pass it; the provider gets what is left.
     @param credits  Light node and storage nodes of the listing's receipt.
     @param progress Accepted, end of access, recorder and the nodes of the recorded receipts.
     """
@@ -454,7 +454,7 @@ def _settle(order_id: bytes32, terms: orders.Terms, credits: Bytes[288], progres
     for i: uint256 in range(17):
         if at == len(progress):
             break
-        left -= part
+        left = unsafe_sub(left, part)
         purse._credit(terms.token, extract32(progress, at), part)
         part = tee_each
         at = unsafe_add(at, 32)
@@ -463,7 +463,7 @@ def _settle(order_id: bytes32, terms: orders.Terms, credits: Bytes[288], progres
     for i: uint256 in range(9):
         if at == len(credits):
             break
-        left -= part
+        left = unsafe_sub(left, part)
         purse._credit(terms.token, extract32(credits, at), part)
         part = storage_each
         at = unsafe_add(at, 32)
