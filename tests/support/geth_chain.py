@@ -10,6 +10,7 @@ from pathlib import Path
 from asset_bridge import processes
 from asset_bridge.chain.devchain import DevChain
 from asset_bridge.chain.endpoint import Endpoint
+from asset_bridge.chain.network import DEVELOPMENT_FINALITY_DEPTH
 from asset_bridge.errors import BridgeError
 from asset_bridge.nodes.devnet import Devnet
 
@@ -32,6 +33,14 @@ class GethChain(DevChain):
         until = time.monotonic() + START_SECONDS
         while endpoint.as_int(endpoint.call("eth_getBalance", address, "latest")) < before + wei:
             assert time.monotonic() < until, f"geth did not fund {address}: see {self.log}"
+            time.sleep(0.2)
+
+    def make_final(self) -> None:
+        """See DevChain; geth has no call that mines, so this waits for its blocks."""
+        endpoint, until = Endpoint(self.rpc_url), time.monotonic() + START_SECONDS
+        wanted = endpoint.as_int(endpoint.call("eth_blockNumber")) + DEVELOPMENT_FINALITY_DEPTH + 1
+        while endpoint.as_int(endpoint.call("eth_blockNumber")) < wanted:
+            assert time.monotonic() < until, f"geth makes no blocks: see {self.log}"
             time.sleep(0.2)
 
     def _launch(self) -> None:

@@ -38,6 +38,7 @@ def scene(tmp_path: Path) -> Scene:
 @pytest.fixture
 def rpc(kubo_trio: list[KuboDaemon]) -> Iterator[KuboRpc]:
     found = kubo_trio[0].rpc(timeout_seconds=10)
+    list(found._lines("repo/gc"))  # what other tests left in it without a pin
     yield found
     for root in found.pins(PIN_NAME):
         found.unpin(root)
