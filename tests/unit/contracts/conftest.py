@@ -9,6 +9,7 @@ import boa
 import pytest
 
 from tests.support.revm import FastEnv
+from tests.unit.contracts.challenge_world import ChallengeWorld
 from tests.unit.contracts.world import World
 
 
@@ -23,6 +24,12 @@ def _engine() -> Iterator[None]:
 def deployed() -> World:
     """The development deployment."""
     return World()
+
+
+@pytest.fixture(scope="module")
+def true_world() -> ChallengeWorld:
+    """A deployment with true shares, whose deliveries can be challenged."""
+    return ChallengeWorld()
 
 
 @pytest.fixture

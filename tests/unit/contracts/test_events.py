@@ -18,11 +18,6 @@ from tools.vectors import contracts as spec
 FIRST = keccak(b"first")
 
 
-@pytest.fixture(scope="module")
-def true_world() -> ChallengeWorld:
-    return ChallengeWorld()
-
-
 @pytest.fixture
 def world(true_world: ChallengeWorld) -> Iterator[ChallengeWorld]:
     with true_world.untouched():

@@ -15,11 +15,6 @@ from tests.unit.contracts.world import DAY, LIGHT, STORAGE, TEE, ZERO, Order, Ro
 START_ODD = 2_000_000_001
 
 
-@pytest.fixture(scope="module")
-def true_world() -> ChallengeWorld:
-    return ChallengeWorld()
-
-
 @pytest.fixture
 def challenges(true_world: ChallengeWorld) -> Iterator[ChallengeWorld]:
     with true_world.untouched():

@@ -1,7 +1,7 @@
 """From a signed verb to the call that carries it: what it does not carry is read from the chain, at the head.
 
-Source: spec/signed-verb.md §3. Promises: the signature covers the call as it is now, or SignatureDoesNotCover is raised before anything
-is sent. Does not promise: that the contract takes it; only the chain can say that.
+Source: spec/signed-verb.md §3. Promises: all arguments of the call but the authority. Does not promise: that the signature
+covers them (submitting.py checks it), nor that the contract takes them; only the chain can say that.
 """
 
 from __future__ import annotations

@@ -73,16 +73,11 @@ class SignedVerb:
         return found if isinstance(found, bytes) else None
 
 
-def message_values(form: Form, deployment: Deployment, account: str, arguments: Arguments) -> tuple[object, ...]:
-    """The fields of the EIP-712 message before nonce and deadline; `arguments` are all of them, by name without `*`."""
-    return form.values(arguments, deployment, account)
-
-
 def digest_of(
     form: Form, deployment: Deployment, account: str, arguments: Arguments, nonce: bytes, deadline: int
 ) -> bytes:
-    """What the account signs."""
-    values = message_values(form, deployment, account, arguments)
+    """What the account signs; `arguments` are all of them, by name without `*`."""
+    values = form.values(arguments, deployment, account)
     domain = Domain(deployment.chain_id, deployment.address_of(form.contract))
     return domain.digest(form.message, *values, int.from_bytes(nonce, "big"), deadline)
 

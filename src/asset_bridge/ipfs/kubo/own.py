@@ -107,7 +107,7 @@ class OwnKubo:
         self._thread.start()
 
     def before(self, offset: int) -> None:
-        """See Beside: sealing stays near what kubo has taken."""
+        """See Beside: sealing stays at most growing.AHEAD_BYTES before what kubo has taken."""
         self._growing.before(offset)
 
     def written(self, offset: int, size_bytes: int) -> None:
