@@ -18,6 +18,7 @@ from asset_bridge.cli.output import amount, seconds_of, short
 from asset_bridge.cli.signing import signing
 from asset_bridge.client import Consumer, Provider, Status
 from asset_bridge.errors import InputError, StoppedError, TamperedError, UnavailableError
+from asset_bridge.vault.home import Vault
 
 _MIN_ID_DIGITS = 6
 LABEL_DIGITS = 12
@@ -25,10 +26,10 @@ DONE = (OrderState.DENIED, OrderState.CANCELLED, OrderState.EXPIRED, OrderState.
 
 
 @contextmanager
-def provider(app: App, *, acting: bool = True) -> Iterator[Provider]:
-    """The home's provider; `acting` takes the home's lock and resumes what an earlier run left pending."""
+def provider(app: App, *, acting: bool = True, vault: Vault | None = None) -> Iterator[Provider]:
+    """The home's provider; `acting` takes the home's lock and resumes what an earlier run left pending. `vault`: see Session.open."""
     with (
-        Provider.open(app.home, app.passphrase, progress=app.progress, exclusive=acting) as opened,
+        Provider.open(app.home, app.passphrase, progress=app.progress, exclusive=acting, vault=vault) as opened,
         signing(app, opened),
     ):
         yield opened

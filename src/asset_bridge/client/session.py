@@ -39,7 +39,7 @@ from asset_bridge.trade.remote import RemoteLight, RemoteTee
 from asset_bridge.trade.status import Status, status
 from asset_bridge.trade.unpin import UnpinReceipt
 from asset_bridge.transport.client import Peer
-from asset_bridge.vault.home import Home
+from asset_bridge.vault.home import Home, Vault
 from asset_bridge.vault.network import Network
 from asset_bridge.vault.passphrase import Passphrase
 
@@ -63,6 +63,7 @@ class Session(Signing):
         account: str = "default",
         progress: Progress | None = None,
         exclusive: bool = True,
+        vault: Vault | None = None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
         randbytes: RandBytes = os.urandom,
@@ -71,6 +72,7 @@ class Session(Signing):
 
         Args:
             exclusive: hold the home's lock and act; without it the session may only read.
+            vault: this home's, unlocked already; then the passphrase is not looked at. For sessions that only read.
         Raises:
             UnavailableError(vault.home-busy): another process works on this home.
             TamperedError(chain.code-hash): a contract is not the one of network.toml.
@@ -79,7 +81,7 @@ class Session(Signing):
         with contextlib.ExitStack() as lock:
             if exclusive:
                 lock.enter_context(opened.exclusive())
-            vault = opened.unlock(passphrase, randbytes)
+            vault = vault or opened.unlock(passphrase, randbytes)
             if exclusive:  # shredding reaches backups by this: the keys of periods whose retention is over
                 vault.tweaks.destroy_old_periods(int(clock()))
             key = AccountKey(vault.account(account).reveal())
