@@ -19,7 +19,7 @@ _INDEX, _SHARED = b"POLYNOMIAL_ARG", b"SHARED_SECRET"
 
 
 def _digest(domain: bytes, parts: Iterable[bytes]) -> bytes:
-    return hashlib.sha256(b"".join((_head(domain), *parts))).digest()
+    return hashlib.sha256(_head(domain) + b"".join(parts)).digest()
 
 
 @functools.cache
@@ -29,7 +29,11 @@ def _head(domain: bytes) -> bytes:
 
 def public_scalar(domain: bytes, *parts: bytes) -> int:
     """(SHA-256(len(domain) ‖ domain ‖ parts) mod (n-1)) + 1, for parts that everybody may know (R3)."""
-    return int.from_bytes(_digest(domain, parts), "big") % (ORDER - 1) + 1
+    return _number(_digest(domain, parts))
+
+
+def _number(public_digest: bytes) -> int:
+    return int.from_bytes(public_digest, "big") % (ORDER - 1) + 1
 
 
 def capsule_challenge(e: Point, v: Point) -> int:
@@ -39,7 +43,7 @@ def capsule_challenge(e: Point, v: Point) -> int:
 
 def cfrag_challenge(*points: Point) -> int:
     """The challenge of a cfrag's proof over E, E1, E2, V, V1, V2, U, U1, U2 in this order."""
-    return public_scalar(_CFRAG, *[point.to_bytes() for point in points])
+    return _number(_digest(_CFRAG, [point.to_bytes() for point in points]))
 
 
 def shared_secret(x_a: bytes, pk_b: bytes, dh: bytes) -> SecretScalar:

@@ -180,7 +180,7 @@ def test_bytes_become_python_numbers_in_these_places_only() -> None:
         ("capsule.py", "from_bytes"),  # s, public
         ("cfrag.py", "from_bytes"),  # z, public
         ("commitment.py", "_holds"),  # z
-        ("hashes.py", "public_scalar"),  # public hashes
+        ("hashes.py", "_number"),  # public hashes
     }
 
 
