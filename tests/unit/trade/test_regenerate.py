@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from asset_bridge.chain.records import ZERO32, OrderState
+from asset_bridge.chain.records import ZERO32, AcceptSignature, OrderState
 from asset_bridge.errors import BridgeError, InputError, RefusedError, TamperedError, UnavailableError
 from asset_bridge.trade import regenerate as regenerate_module
 from asset_bridge.trade.accept import accept, record_delivery
 from asset_bridge.trade.challenge import answer, challenge
 from asset_bridge.trade.consent import consent
 from asset_bridge.trade.documents.new_generation import NewGeneration, decode_new_generation
+from asset_bridge.trade.ports import Signer, TeeNode
 from asset_bridge.trade.regenerate import kept_fetch, propose, regenerate, regenerate_agreed
 from asset_bridge.trade.revoke import loses_a_challenge
 from tests.journeys.test_garbage_approvals import random_secrets
@@ -202,6 +204,13 @@ def test_shares_that_would_not_open_are_not_agreed_to(paid: Trade, monkeypatch: 
     good = proposed(trade)
     same = replace(good, accepts=(good.accepts[1], *good.accepts[1:]))
     refused("trade.accept", lambda: consent(trade.consumer, same, trade.bodies))
+    first = good.slots[0].node_id
+    other = next(
+        one for one in proposed(trade, shares=2).accepts if one.node_id == first
+    )  # its own word, about another share
+    refused(
+        "trade.accept", lambda: consent(trade.consumer, replace(good, accepts=(other, *good.accepts[1:])), trade.bodies)
+    )
     refused("reencryption.low-degree", lambda: consent(trade.consumer, replace(good, threshold=3), trade.bodies))
     monkeypatch.setattr(regenerate_module, "make_shares", random_secrets)
     garbage = proposed(trade)
@@ -239,6 +248,27 @@ def test_a_chosen_node_that_goes_before_the_end_is_named(paid: Trade) -> None:
     assert isinstance(error, UnavailableError)
     assert gone.hex()[:8] in error.message
     assert trade.provider.reader.order(trade.order_id).approval.generation == 1  # type: ignore[union-attr]
+
+
+class Forger:
+    """A TEE node whose word for a new share is signed by nobody that the registry knows."""
+
+    def __init__(self, tee: TeeNode, key: Signer) -> None:
+        self._tee, self._key = tee, key
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._tee, name)
+
+    def accept_generation(self, *asked: Any) -> AcceptSignature:
+        return replace(self._tee.accept_generation(*asked), signature=self._key.sign_digest(ZERO32))
+
+
+def test_a_word_that_is_not_the_nodes_is_not_passed_on(paid: Trade) -> None:
+    trade = paid
+    document = agreed(trade)
+    trade.scene.wrap_tee = lambda tee: Forger(tee, trade.consumer.signer)  # type: ignore[return-value]
+    refused("trade.accept", lambda: proposed(trade))
+    refused("trade.accept", lambda: regenerate_agreed(trade.provider, document))
 
 
 def test_a_body_that_cannot_be_downloaded_is_not_agreed_to(paid: Trade) -> None:
