@@ -15,6 +15,7 @@ import click
 from asset_bridge.chain.adapter import RpcChain
 from asset_bridge.cli.app import App, common, examples
 from asset_bridge.cli.output import amount, size
+from asset_bridge.cli.session import chosen_network
 from asset_bridge.errors import BridgeError
 from asset_bridge.trade.network import deployment_of
 from asset_bridge.vault.home import Home
@@ -52,7 +53,7 @@ def look(app: App) -> Iterator[Finding]:
     yield from _kubos(app.home / "nodes")
     place = home.info.second_place
     yield Finding("second place", place.is_dir(), str(place), "mount it again: retiring and approving need it")
-    yield from _network(home.network, home.info.address)
+    yield from _network(chosen_network(app) or home.network, home.info.address)
 
 
 def _kubos(folder: Path) -> Iterator[Finding]:

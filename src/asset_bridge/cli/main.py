@@ -22,14 +22,14 @@ from asset_bridge.cli.output import print_error
 from asset_bridge.errors import BridgeError, DefectError, StoppedError, UnavailableError
 
 GROUPS = (
-    ("Start", ("init", "backup", "restore", "account", "balance", "doctor")),
+    ("Start", ("init", "backup", "restore", "account", "balance", "network", "doctor")),
     ("Provider", ("publish", "assets", "inbox", "approve", "deny", "claim", "revoke", "reseal", "retire")),
     ("Trust", ("policy", "evidence", "agent")),
     (
         "Consumer",
         ("catalog", "request", "pay", "fetch", "open", "accept", "refund", "challenge", "cancel", "submit", "status"),
     ),
-    ("Operator", ("node", "deploy", "tokens", "devnet", "demo")),
+    ("Operator", ("node", "deploy", "tokens", "exchanges", "devnet", "demo")),
 )
 
 

@@ -33,7 +33,7 @@ from asset_bridge.trade import refund as refund_story
 from asset_bridge.trade.desk import Desk, no_progress
 from asset_bridge.trade.directory import Directory
 from asset_bridge.trade.documents.description import Description, decode_terms
-from asset_bridge.trade.network import deployment_of
+from asset_bridge.trade.network import deployment_of, require_beside
 from asset_bridge.trade.ports import ChainReader, Progress, RandBytes, TeeNode
 from asset_bridge.trade.remote import RemoteLight, RemoteTee
 from asset_bridge.trade.status import Status, status
@@ -53,6 +53,7 @@ class Session(Signing):
     def __init__(self, home: Home, desk: Desk, peers: Peers, lock: contextlib.ExitStack) -> None:
         self.home, self.desk, self._peers, self._lock = home, desk, peers, lock
         self._tokens: dict[str, Token] = {}
+        self._network: Network | None = None
 
     @classmethod
     def open(
@@ -63,6 +64,7 @@ class Session(Signing):
         account: str = "default",
         progress: Progress | None = None,
         exclusive: bool = True,
+        network: Network | None = None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
         randbytes: RandBytes = os.urandom,
@@ -71,7 +73,9 @@ class Session(Signing):
 
         Args:
             exclusive: hold the home's lock and act; without it the session may only read.
+            network: work with this one, as that of an older or a newer Exchange, and not with the home's own.
         Raises:
+            InputError(trade.other-network): `network` has another chain, AssetLedger or NodeRegistry than the home's.
             UnavailableError(vault.home-busy): another process works on this home.
             TamperedError(chain.code-hash): a contract is not the one of network.toml.
         """
@@ -83,9 +87,11 @@ class Session(Signing):
             if exclusive:  # shredding reaches backups by this: the keys of periods whose retention is over
                 vault.tweaks.destroy_old_periods(int(clock()))
             key = AccountKey(vault.account(account).reveal())
-            network = opened.network
-            index_path = opened.chain_folder / "index.sqlite" if exclusive else None
-            chain = RpcChain(deployment_of(network), network.rpc_urls, index_path=index_path, clock=clock)
+            used = opened.network if network is None else network
+            require_beside(opened.network, used)
+            deployment = deployment_of(used)
+            index_path = _index_of(opened, deployment.exchange) if exclusive else None
+            chain = RpcChain(deployment, used.rpc_urls, index_path=index_path, clock=clock)
             lock.callback(chain.close)
             chain.check()
             journal = opened.chain_folder / f"{key.address.lower()}.sqlite"
@@ -93,7 +99,7 @@ class Session(Signing):
             lock.callback(acting.close)
             if exclusive:
                 acting.resume()
-            peers = Peers(network, acting.reader, key, clock=clock, sleep=sleep, randbytes=randbytes)
+            peers = Peers(used, acting.reader, key, clock=clock, sleep=sleep, randbytes=randbytes)
             desk = Desk(
                 account=acting,
                 signer=key,
@@ -107,7 +113,9 @@ class Session(Signing):
                 pause=lambda: sleep(PAUSE_SECONDS),
                 progress=progress or no_progress,
             )
-            return cls(opened, desk, peers, lock.pop_all())
+            made = cls(opened, desk, peers, lock.pop_all())
+            made._network = used
+            return made
 
     def __enter__(self) -> Self:
         return self
@@ -135,8 +143,8 @@ class Session(Signing):
 
     @property
     def network(self) -> Network:
-        """The network this home works on."""
-        return self.home.network
+        """The network this session works on."""
+        return self._network or self.home.network
 
     def coins_wei(self) -> int:
         """The account's own coins."""
@@ -338,6 +346,12 @@ class Session(Signing):
     def close_challenge(self, order_id: bytes) -> tuple[Sent, ...]:
         """As anyone: end a challenge that was not answered in time; price and bond go back."""
         return challenge_story.close(self.desk, order_id)
+
+
+def _index_of(home: Home, exchange: str) -> Path:
+    """The index of an Exchange's events: the home's own Exchange, and others beside it, so that neither is built anew each time."""
+    own = exchange == deployment_of(home.network).exchange
+    return home.chain_folder / ("index.sqlite" if own else f"index-{exchange.lower()}.sqlite")
 
 
 class Peers:

@@ -207,6 +207,12 @@ class Home:
             )
         network.save(self.root / "network.toml")
 
+    def keep_network(self, network: Network) -> Path:
+        """Keep a network.toml that this home worked with, as `networks/EXCHANGE.toml`; its path."""
+        path = self._folder("networks") / f"{network.contracts['Exchange'].address}.toml"
+        network.save(path)
+        return path
+
     @property
     def policy_path(self) -> Path:
         """Where the provider's policy file lies, if there is one."""
