@@ -54,6 +54,7 @@ class Session(Signing):
         self.home, self.desk, self._peers, self._lock = home, desk, peers, lock
         self._tokens: dict[str, Token] = {}
         self._network: Network | None = None
+        self._beside: Callable[[], list[Desk]] = list
 
     @classmethod
     def open(
@@ -80,7 +81,9 @@ class Session(Signing):
             TamperedError(chain.code-hash): a contract is not the one of network.toml.
         """
         opened = Home.open(Path(home).expanduser())
-        with contextlib.ExitStack() as lock:
+        lock = contextlib.ExitStack()  # closed by the session, or here when it does not come about
+        with contextlib.ExitStack() as failed:
+            failed.callback(lock.close)
             if exclusive:
                 lock.enter_context(opened.exclusive())
             vault = opened.unlock(passphrase, randbytes)
@@ -89,32 +92,43 @@ class Session(Signing):
             key = AccountKey(vault.account(account).reveal())
             used = opened.network if network is None else network
             require_beside(opened.network, used)
-            deployment = deployment_of(used)
-            index_path = _index_of(opened, deployment.exchange) if exclusive else None
-            chain = RpcChain(deployment, used.rpc_urls, index_path=index_path, clock=clock)
-            lock.callback(chain.close)
-            chain.check()
-            journal = opened.chain_folder / f"{key.address.lower()}.sqlite"
-            acting = RpcAccount(chain, key, journal, clock=clock, sleep=sleep)
-            lock.callback(acting.close)
-            if exclusive:
-                acting.resume()
-            peers = Peers(used, acting.reader, key, clock=clock, sleep=sleep, randbytes=randbytes)
-            desk = Desk(
-                account=acting,
-                signer=key,
-                vault=vault,
-                light=peers.light,
-                storage=peers.storage,
-                replicas=peers.replicas,
-                connect_tee=peers.tee,
-                clock=lambda: int(clock()),
-                randbytes=randbytes,
-                pause=lambda: sleep(PAUSE_SECONDS),
-                progress=progress or no_progress,
-            )
-            made = cls(opened, desk, peers, lock.pop_all())
-            made._network = used
+
+            def connect(network: Network) -> tuple[Desk, Peers]:
+                deployment = deployment_of(network)
+                index_path = _index_of(opened, deployment.exchange) if exclusive else None
+                chain = RpcChain(deployment, network.rpc_urls, index_path=index_path, clock=clock)
+                lock.callback(chain.close)
+                chain.check()
+                journal = opened.chain_folder / f"{key.address.lower()}.sqlite"
+                acting = RpcAccount(chain, key, journal, clock=clock, sleep=sleep)
+                lock.callback(acting.close)
+                if exclusive:
+                    acting.resume()
+                peers = Peers(network, acting.reader, key, clock=clock, sleep=sleep, randbytes=randbytes)
+                desk = Desk(
+                    account=acting,
+                    signer=key,
+                    vault=vault,
+                    light=peers.light,
+                    storage=peers.storage,
+                    replicas=peers.replicas,
+                    connect_tee=peers.tee,
+                    clock=lambda: int(clock()),
+                    randbytes=randbytes,
+                    pause=lambda: sleep(PAUSE_SECONDS),
+                    progress=progress or no_progress,
+                )
+                return desk, peers
+
+            desk, peers = connect(used)
+
+            def beside() -> list[Desk]:
+                own = desk.reader.exchange
+                return [connect(one)[0] for one in opened.networks() if deployment_of(one).exchange != own]
+
+            made = cls(opened, desk, peers, lock)
+            made._network, made._beside = used, beside
+            failed.pop_all()
             return made
 
     def __enter__(self) -> Self:
@@ -193,6 +207,10 @@ class Session(Signing):
     def storage(self) -> Storage:
         """The network's storage: each storage node, the bodies of this account's own ones, and what the light nodes' audits found."""
         return self._peers.storage_status(self.nodes(), self.address)
+
+    def desks_beside(self) -> list[Desk]:
+        """This account at the other Exchanges that the home has worked with (`network use` keeps their files)."""
+        return self._beside()
 
     def withdraw_node(self, node_id: bytes) -> Sent:
         """Take a node of this account out of the registry, and its stake back once nothing rests on it."""
