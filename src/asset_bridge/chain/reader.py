@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from asset_bridge.chain import ids, packing
 from asset_bridge.chain.abi import Event
+from asset_bridge.chain.evidence_lists import EvidenceReader
 from asset_bridge.chain.exchanges import ExchangeReader
 from asset_bridge.chain.fold import ORDER_EVENTS, OrderFacts, fold_order
 from asset_bridge.chain.messages import Domain
@@ -87,7 +88,7 @@ def not_found(what: str, digest: bytes) -> InputError:
     )
 
 
-class Reader(TokenReader, ExchangeReader):
+class Reader(TokenReader, ExchangeReader, EvidenceReader):
     """A ChainReader over any Source."""
 
     source: Source

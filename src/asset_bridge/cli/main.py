@@ -29,7 +29,7 @@ GROUPS = (
         "Consumer",
         ("catalog", "request", "pay", "fetch", "open", "accept", "refund", "challenge", "cancel", "submit", "status"),
     ),
-    ("Operator", ("node", "deploy", "tokens", "exchanges", "devnet", "demo")),
+    ("Operator", ("node", "deploy", "tokens", "exchanges", "governor", "devnet", "demo")),
 )
 
 

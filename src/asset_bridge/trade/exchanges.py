@@ -34,7 +34,7 @@ def allow_exchange(account: ChainAccount, exchange: str) -> tuple[Sent, ...]:
     missing = [contract for contract in LISTS if not found.listed_from(contract)]
     if not missing:
         return ()
-    mine = _governed(account, missing)
+    mine = governed(account, missing)
     account.reader.require_exchange(exchange)
     return tuple(account.govern(contract, "list_exchange", exchange) for contract in mine)
 
@@ -51,7 +51,7 @@ def close_exchange(account: ChainAccount, exchange: str) -> tuple[Sent, ...]:
         raise _not_listed(exchange, "AssetLedger")
     if found.closed:
         return ()
-    _governed(account, ["AssetLedger"])
+    governed(account, ["AssetLedger"])
     return (account.govern("AssetLedger", "close_exchange", exchange),)
 
 
@@ -67,7 +67,7 @@ def remove_exchange(account: ChainAccount, exchange: str) -> tuple[Sent, ...]:
         if not found.ledger_from:
             raise _not_listed(exchange, "NodeRegistry")
         return ()
-    _governed(account, ["NodeRegistry"])
+    governed(account, ["NodeRegistry"])
     return (account.govern("NodeRegistry", "remove_exchange", exchange),)
 
 
@@ -96,7 +96,8 @@ def require_open(reader: ChainReader) -> None:
     )
 
 
-def _governed(account: ChainAccount, contracts: list[str]) -> list[str]:
+def governed(account: ChainAccount, contracts: list[str]) -> list[str]:
+    """Those of these contracts that the account governs; RefusedError(trade.not-governor) where it is none."""
     governors = {contract: account.reader.governor_of(contract) for contract in contracts}
     mine = [contract for contract in contracts if governors[contract] == account.address]
     if not mine:

@@ -134,6 +134,11 @@ def test_the_command_refuses_before_it_sends(net: Upgrade) -> None:
     with pytest.raises(RefusedError) as error:  # nobody there to say yes
         CliRunner().invoke(deploy_command, [*map(str, given), "-o", str(net.folder / "x.toml")], catch_exceptions=False)
     assert error.value.code == "cli.not-confirmed"
+    for verb in ("close", "remove"):
+        words = [verb, net.world.deployment.exchange, "--key-file", str(net.key_file), "--network", str(net.file)]
+        with pytest.raises(RefusedError) as error:
+            CliRunner().invoke(exchanges, words, catch_exceptions=False)
+        assert error.value.code == "cli.not-confirmed"
     assert not (net.folder / "x.toml").exists()
     assert height(net) == before
 

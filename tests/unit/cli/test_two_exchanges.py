@@ -30,22 +30,22 @@ pytestmark = pytest.mark.needs_anvil
 PASSPHRASE = "a passphrase for tests"
 
 
-@pytest.fixture
-def net(anvil_path: Path, tmp_path: Path) -> Iterator[Upgrade]:
-    with upgrade_world(anvil_path, tmp_path) as made:
+@pytest.fixture(scope="module")
+def net(anvil_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upgrade]:
+    with upgrade_world(anvil_path, tmp_path_factory.mktemp("two")) as made:
         yield made
 
 
-def made_home(net: Upgrade, monkeypatch: pytest.MonkeyPatch) -> Home:
+def made_home(net: Upgrade, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     """A home on the network, that opens at once. No node runs, and nothing here needs one."""
     monkeypatch.setattr(envelope, "MIN_COST", QUICK)
     monkeypatch.setattr(client_session, "storage_sources", lambda *_: [])
     (net.folder / "passphrase").write_text(PASSPHRASE)
     (net.folder / "passphrase").chmod(0o600)
     return Home.init(
-        net.folder / "home",
+        folder / "home",
         network=Network.load(net.file),
-        second_place=net.folder / "second",
+        second_place=folder / "second",
         passphrase=lambda: PASSPHRASE,
         randbytes=os.urandom,
         now_at=1,
@@ -53,9 +53,11 @@ def made_home(net: Upgrade, monkeypatch: pytest.MonkeyPatch) -> Home:
     )
 
 
-def test_a_home_goes_over_and_keeps_its_older_orders_at_hand(net: Upgrade, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_home_goes_over_and_keeps_its_older_orders_at_hand(
+    net: Upgrade, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     net.world.mine(3)
-    made = made_home(net, monkeypatch)
+    made = made_home(net, tmp_path, monkeypatch)
     home, secret = made.root, net.folder / "passphrase"
 
     def run(words: click.Command, *given: object) -> Any:
@@ -104,10 +106,10 @@ def test_a_home_goes_over_and_keeps_its_older_orders_at_hand(net: Upgrade, monke
     assert error.value.code == "chain.not-found"
 
 
-def test_a_network_of_other_contracts_is_refused(net: Upgrade, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_of_other_contracts_is_refused(net: Upgrade, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Attack or mistake: a network.toml of another ledger would show this home's account other assets and take its signatures there."""
     net.world.mine(3)
-    home = made_home(net, monkeypatch).root
+    home = made_home(net, tmp_path, monkeypatch).root
     other = deploy([net.world.url], net.world._dev.accounts[1], DeployConfig(net.world._dev.accounts[1].address))
     net.world.mine(3)
     file = net.folder / "other.toml"
