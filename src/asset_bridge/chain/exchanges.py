@@ -17,7 +17,7 @@ from asset_bridge.chain.encoding import encode
 from asset_bridge.chain.keys import address_bytes
 from asset_bridge.chain.network import Deployment
 from asset_bridge.chain.records import At, BlockRef
-from asset_bridge.errors import InputError, RefusedError
+from asset_bridge.errors import InputError, RefusedError, TamperedError
 from asset_bridge.keys.keccak import keccak
 
 LISTS = ("AssetLedger", "NodeRegistry")  # the contracts that keep a list of Exchanges
@@ -85,6 +85,36 @@ class ExchangeReader:
     def governor_of(self, contract: str) -> str:
         """The account that keeps the lists of AssetLedger or NodeRegistry; each has a governor of its own."""
         return str(self.source.calls([(contract, "governor", ())], self.source.block(), At.HEAD)[0])
+
+    def require_listed_exchange(self) -> None:
+        """Raises unless the AssetLedger lists this deployment's Exchange (closed or not), and that one names its other contracts.
+
+        For a network.toml that comes to a home which trusts its AssetLedger already: a contract of somebody's own beside it is not enough.
+
+        Raises:
+            RefusedError(chain.exchange-unlisted): the ledger never listed it.
+            TamperedError(chain.beside): it names another ledger, registry, Grants or Challenges than the network does.
+        """
+        deployment, block = self.source.deployment, self.source.block()
+        names = {"ledger": "AssetLedger", "registry": "NodeRegistry", "grants": "Grants", "challenges": "Challenges"}
+        asked = [
+            ("AssetLedger", "exchange_active_at", (deployment.exchange,)),
+            *(("Exchange", view, ()) for view in names),
+        ]
+        listed, *named = self.source.calls(asked, block, At.HEAD)
+        if not listed:
+            raise RefusedError(
+                "chain.exchange-unlisted",
+                f"The AssetLedger {deployment.ledger} does not list the Exchange {deployment.exchange} of that network.",
+                hint="ask the network's governor: asset-bridge exchanges shows what is listed; do not trade there before",
+            )
+        for contract, address in zip(names.values(), named, strict=True):
+            if address != deployment.address_of(contract):
+                raise TamperedError(
+                    "chain.beside",
+                    f"the Exchange {deployment.exchange} names the {contract} {address}, and that network another one",
+                    hint="ask who gave you network.toml for a new one",
+                )
 
     def require_exchange(self, address: str) -> None:
         """Raises unless an Exchange of this release stands there that names this AssetLedger and NodeRegistry.

@@ -143,7 +143,7 @@ def _beside(
     ]
     missing = [contract for contract, at in done.listed_from.items() if not at]
     lines += [f"listed on {contract:<12} {_since(ground, contract, at)}" for contract, at in done.listed_from.items()]
-    allow = f"exchanges allow {new.exchange} --network {shlex.quote(str(output))}"
+    allow = f"exchanges allow {new.exchange}"  # with a home of the older network: the lists are the same
     if missing:
         lines.append(f"the governor must run: asset-bridge {allow} --home GOVERNOR")
     use = app.command(f"network use {shlex.quote(str(output))}")

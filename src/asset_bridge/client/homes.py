@@ -7,6 +7,7 @@ contract code hashes agreed with the chain.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,12 +69,15 @@ def use_network(root: Path, network: KnownNetwork) -> Path | None:
 
     Raises:
         InputError(trade.other-network): another chain, AssetLedger or NodeRegistry than the home's.
+        RefusedError(chain.exchange-unlisted): the AssetLedger does not list its Exchange.
         UnavailableError(vault.home-busy): another process works on the home.
     """
     home = Home.open(root)
     with home.exclusive():
         before = home.network
         require_beside(before, network.network)
+        with closing(RpcChain(deployment_of(network.network), network.network.rpc_urls)) as chain:
+            chain.require_listed_exchange()
         kept = home.keep_network(before) if before.contracts != network.network.contracts else None
         home.set_network(network.network)
     return kept

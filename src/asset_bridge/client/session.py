@@ -77,6 +77,7 @@ class Session(Signing):
             network: work with this one, as that of an older or a newer Exchange, and not with the home's own.
         Raises:
             InputError(trade.other-network): `network` has another chain, AssetLedger or NodeRegistry than the home's.
+            RefusedError(chain.exchange-unlisted): the home's AssetLedger does not list the Exchange of `network`.
             UnavailableError(vault.home-busy): another process works on this home.
             TamperedError(chain.code-hash): a contract is not the one of network.toml.
         """
@@ -91,7 +92,8 @@ class Session(Signing):
                 vault.tweaks.destroy_old_periods(int(clock()))
             key = AccountKey(vault.account(account).reveal())
             used = opened.network if network is None else network
-            require_beside(opened.network, used)
+            own = opened.network
+            require_beside(own, used)
 
             def connect(network: Network) -> tuple[Desk, Peers]:
                 deployment = deployment_of(network)
@@ -99,6 +101,8 @@ class Session(Signing):
                 chain = RpcChain(deployment, network.rpc_urls, index_path=index_path, clock=clock)
                 lock.callback(chain.close)
                 chain.check()
+                if deployment.exchange != deployment_of(own).exchange:
+                    chain.require_listed_exchange()
                 journal = opened.chain_folder / f"{key.address.lower()}.sqlite"
                 acting = RpcAccount(chain, key, journal, clock=clock, sleep=sleep)
                 lock.callback(acting.close)
@@ -123,8 +127,8 @@ class Session(Signing):
             desk, peers = connect(used)
 
             def beside() -> list[Desk]:
-                own = desk.reader.exchange
-                return [connect(one)[0] for one in opened.networks() if deployment_of(one).exchange != own]
+                here = desk.reader.exchange
+                return [connect(one)[0] for one in opened.networks() if deployment_of(one).exchange != here]
 
             made = cls(opened, desk, peers, lock)
             made._network, made._beside = used, beside

@@ -18,7 +18,9 @@ from asset_bridge.cli.network_cmd import network
 from asset_bridge.cli.status_cmd import status
 from asset_bridge.client import Consumer
 from asset_bridge.client import session as client_session
-from asset_bridge.errors import InputError, UnavailableError
+from asset_bridge.errors import InputError, RefusedError, UnavailableError
+from asset_bridge.nodes.launch.base import begin
+from asset_bridge.nodes.node_file import NodeFile
 from asset_bridge.trade.network import network_of
 from asset_bridge.vault import envelope
 from asset_bridge.vault.home import Home
@@ -104,6 +106,38 @@ def test_a_home_goes_over_and_keeps_its_older_orders_at_hand(
     with pytest.raises(InputError) as error:
         run(status, "0x" + old_order.hex())
     assert error.value.code == "chain.not-found"
+
+
+def test_an_exchange_that_the_ledger_does_not_list_is_refused(
+    net: Upgrade, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attack: a network.toml with the true AssetLedger and an Exchange of the attacker's, where the home's owner looks for a new one."""
+    attacker = net.world._dev.accounts[2]
+    file, _, _ = net.beside("attacker", key_file=net.key_of("attacker", attacker))
+    home = made_home(net, tmp_path, monkeypatch).root
+    common = ["--home", home, "--passphrase-file", net.folder / "passphrase"]
+    for words in ([network, "use", file], [status, "--network", file]):
+        with pytest.raises(RefusedError) as error:
+            command(*words, *common)  # type: ignore[arg-type]
+        assert error.value.code == "chain.exchange-unlisted"
+    assert Home.open(home).network == Network.load(net.file)
+    with pytest.raises(RefusedError) as error:
+        begin(NodeFile(tmp_path / "node", "tee", home, b"\x01" * 32), lambda: PASSPHRASE, Network.load(file))
+    assert error.value.code == "chain.exchange-unlisted"
+
+
+def test_a_node_starts_for_the_exchange_that_it_is_given(
+    net: Upgrade, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, new, _ = net.beside("for a node")
+    home = made_home(net, tmp_path, monkeypatch).root
+    for number, given in enumerate((None, Network.load(file))):
+        node = begin(NodeFile(tmp_path / f"node {number}", "tee", home, bytes(32)), lambda: PASSPHRASE, given)
+        node.listener.close()
+        os.close(node.lock)
+        assert node.chain.exchange == (net.world.deployment.exchange if given is None else new.exchange)
+        node.account.close()
+        node.chain.close()
 
 
 def test_a_network_of_other_contracts_is_refused(net: Upgrade, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -221,6 +221,8 @@ def begin(file: NodeFile, passphrase: Passphrase, network: Network | None = None
         deployment_of(network), network.rpc_urls, index_path=file.data_folder / "index.sqlite", tls=contexts(pins)
     )
     chain.check()
+    if network is not own:
+        chain.require_listed_exchange()
     account = RpcAccount(chain, key, home.chain_folder / f"{key.address.lower()}.sqlite")
     account.resume()
     listener = bind(file.host, file.port)
