@@ -99,6 +99,15 @@ def test_a_trade_by_the_commands_that_each_output_names(shell: Shell) -> None:
     assert resealed.out.count("resealed   slot") == 3
     assert shares(shell.follow(resealed, begins="status 0x").out) == "3 of 3"
 
+    # one node less from now on, which takes both
+    order, home = re.findall(r"reseal (0x\w+).*(--home \S+)", morning.next_line)[0]
+    shell.run(f"asset-bridge regenerate {order} --shares 2 --propose new.json --policy {policy} {home}")
+    agreed = shell.run("asset-bridge consent new.json --yes --home consumer")
+    assert "every set of the new shares opens this asset" in agreed.out
+    renewed = shell.run(f"asset-bridge regenerate {order} --agreed new-agreed.json --yes {home}")
+    assert "shares of generation 2" in renewed.out
+    assert shares(shell.follow(renewed, begins="status 0x").out) == "2 of 2"
+
     # and the trade goes on where it was
     shell.words["FOLDER"] = "opened"
     fetched = shell.follow(paid, begins="fetch 0x")

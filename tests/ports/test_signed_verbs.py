@@ -235,6 +235,27 @@ def test_a_nonce_that_another_act_used_is_told_apart_from_one_that_was_submitted
     assert refusal(near, signed).code == "chain.signed-nonce"
 
 
+def test_new_shares_that_the_consumer_agreed_to_are_signed(world: World, scene: Scene) -> None:
+    order = scene.paid()
+    second = scene.approval(order, generation=2, nodes=scene.tees[1:])
+    accepts = [scene.accept(replace(order, approval=second), slot) for slot in (0, 1)]
+    consent = scene.consumer.new_generation_signature(order.order_id, second)
+    submitted(scene, scene.provider, lambda a: a.new_generation(order.order_id, second, consent, accepts))
+    found = scene.consumer.reader.order(order.order_id).approval
+    assert found is not None
+    assert (found.generation, found.slots) == (2, second.slots)
+
+
+def test_new_shares_without_consent_are_not_signed(near: Scene) -> None:
+    """Attack: the signature is kept until the order is paid; then shares count that the consumer never asked for, and he challenges."""
+    order = near.approved()
+    second = near.approval(order, generation=2, nodes=near.tees[1:])
+    account = SigningAccount(near.provider.reader, near.provider._key, seconds=600, randbytes=near.numbers)
+    with pytest.raises(InputError) as error:
+        account.new_generation(order.order_id, second)
+    assert error.value.code == "chain.not-signable"
+
+
 def test_what_needs_no_signature_is_not_signed(near: Scene) -> None:
     order = near.paid()
     account = SigningAccount(near.consumer.reader, near.consumer._key, seconds=600, randbytes=near.numbers)

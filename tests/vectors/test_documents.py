@@ -8,6 +8,7 @@ from asset_bridge.trade.documents.canonical import decode_json, encode_json
 from asset_bridge.trade.documents.description import Description, decode_terms
 from asset_bridge.trade.documents.endpoint import Endpoint
 from asset_bridge.trade.documents.form import decode_form, decode_reply, encode_form, encode_reply
+from asset_bridge.trade.documents.new_generation import decode_new_generation
 from asset_bridge.trade.documents.profile import ProfileDocument
 from asset_bridge.trade.documents.template import DEFAULT_TEMPLATE
 from tools.vectors import documents as script
@@ -34,4 +35,7 @@ def test_each_reads_back() -> None:
     for name, url in (("profile.json", ""), ("profile-2.json", "https://acks.hospital.example")):
         profile = ProfileDocument.decode(read(name))
         assert (profile.encode(), profile.ack_url) == (read(name), url)
+    for name, agreed in (("new-generation.json", False), ("new-generation-agreed.json", True)):
+        found = decode_new_generation(read(name))
+        assert (found.encode(), bool(found.consent), bool(found.fetch)) == (read(name), agreed, agreed)
     assert Endpoint.decode(read("endpoint.json")).urls == ("https://tee.example:8443",)

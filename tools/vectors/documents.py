@@ -11,12 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from asset_bridge.chain.keys import AccountKey
-from asset_bridge.chain.records import NodeKind
+from asset_bridge.chain.records import AcceptSignature, ApprovedSlot, NodeKind
 from asset_bridge.keys.derivation import form_key
 from asset_bridge.trade.documents.canonical import encode_json
 from asset_bridge.trade.documents.description import Description, encode_terms
 from asset_bridge.trade.documents.endpoint import Endpoint
 from asset_bridge.trade.documents.form import Attachment, Form, encode_form, encode_reply, with_attachments
+from asset_bridge.trade.documents.new_generation import NewGeneration
 from asset_bridge.trade.documents.profile import ProfileDocument
 from asset_bridge.trade.documents.template import DEFAULT_TEMPLATE, EXAMPLE_APPLICATION
 
@@ -27,6 +28,26 @@ FOLDER = ROOT / "spec" / "vectors" / "documents"
 def fixed(label: str, length_bytes: int = 32) -> bytes:
     """Fixed bytes that look random."""
     return hashlib.shake_256(b"asset-bridge document vectors: " + label.encode()).digest(length_bytes)
+
+
+def new_slot(number: int) -> ApprovedSlot:
+    """A slot of fixed bytes; nothing in it is a valid share."""
+
+    def of(label: str, length_bytes: int = 32) -> bytes:
+        return fixed(f"slot {number} {label}", length_bytes)
+
+    expires_at = 1_800_000_000 + number
+    return ApprovedSlot(
+        of("id"),
+        b"\x03" + of("u1"),
+        of("receiver", 65),
+        of("node"),
+        number + 1,
+        of("kem"),
+        expires_at,
+        of("key", 65),
+        of("rk", 80),
+    )
 
 
 def documents() -> dict[str, bytes]:
@@ -64,7 +85,26 @@ def documents() -> dict[str, bytes]:
     profile = ProfileDocument(
         form_key(fixed("seed"), 3).public_key(), 3, operator.address, "General Hospital, Records Office"
     )
+    slots = tuple(new_slot(number) for number in range(3))
+    accepts = tuple(
+        AcceptSignature(2, n, slot.kfrag_id, slot.kem_key_digest, slot.node_id, slot.epoch, fixed(f"accept {n}", 65))
+        for n, slot in enumerate(slots)
+    )
+    proposal = NewGeneration(
+        31337,
+        "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed",
+        fixed("order"),
+        2,
+        2,
+        b"\x02" + fixed("precursor"),
+        slots,
+        accepts,
+    )
     return {
+        "new-generation.json": proposal.encode(),
+        "new-generation-agreed.json": replace(
+            proposal, consent=fixed("consent", 125), fetch=fixed("fetch", 65)
+        ).encode(),
         "description.json": description.encode(),
         "terms.txt": encode_terms("Für den genannten Zweck.\nKeine Weitergabe."),
         "template.json": encode_json(DEFAULT_TEMPLATE),

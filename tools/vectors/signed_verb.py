@@ -21,6 +21,7 @@ CHAIN_ID, DEADLINE = 31337, 1_800_000_000
 SECRET = keccak(b"signed verb vector")
 ACCOUNT = Account.from_key(SECRET).address
 ADDRESSES = {name: to_checksum_address(keccak(name.encode())[12:]) for name in ("Exchange", "Grants")}
+LATER = ("regenerate.json",)  # added when digests.json was frozen
 TOKEN = to_checksum_address(keccak(b"token")[12:])
 
 
@@ -97,6 +98,14 @@ def documents() -> dict[str, Any]:
             {"order_id": _hex(order), "threshold": 2, **{n: _hex(v) for n, v in shares.items()}, "reply_length": 77},
             {"order": order, "generation": 1, "threshold": 2, **shares, **named, "replyLength": 77},
         ),
+        "regenerate.json": document(
+            "Grants", "regenerate", "Regenerate", f"replaces all shares of order {_hex(order)}: 2 of 3 new shares must act together",
+            {
+                "order_id": _hex(order), "threshold": 2, **{n: _hex(shares[n]) for n in ("precursor", "shares", "sealed_shares")},
+                "accepts": _hex(_bytes("accepts", 195)), "consent": _hex(_bytes("consent", 125)),
+            },
+            {"order": order, "generation": 2, "threshold": 2, **shares, **named},
+        ),
     }  # fmt: skip
 
 
@@ -107,7 +116,9 @@ def main() -> None:
     for name, (value, _) in made.items():
         (TARGET / name).write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
     digests = {name: digest for name, (_, digest) in sorted(made.items())}
-    (TARGET / "digests.json").write_text(json.dumps(digests, indent=2) + "\n")
+    later = {name: digests.pop(name) for name in LATER}
+    for name, content in (("digests.json", digests), ("digests-2.json", later)):
+        (TARGET / name).write_text(json.dumps(content, indent=2) + "\n")
     (TARGET / "VERSION").write_text("1\n")
 
 

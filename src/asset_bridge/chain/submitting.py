@@ -16,7 +16,7 @@ from asset_bridge.chain.messages import is_signed_by
 from asset_bridge.chain.reader import Reader
 from asset_bridge.chain.records import At, Sent
 from asset_bridge.chain.signing.calls import arguments_for, value_of
-from asset_bridge.chain.signing.forms import Form, SignedVerb, digest_of
+from asset_bridge.chain.signing.forms import AUTHORITY, Form, SignedVerb, digest_of
 from asset_bridge.errors import InputError, TamperedError
 
 
@@ -122,4 +122,4 @@ class Submitting(ABC):
 
 
 def _call(form: Form, arguments: dict[str, Any], signed: SignedVerb) -> tuple[object, ...]:
-    return (*(arguments[name.lstrip("*")] for name in form.names), signed.authority)
+    return tuple(signed.authority if name == AUTHORITY else arguments[name.lstrip("*")] for name in form.names)

@@ -9,7 +9,7 @@ import click
 from asset_bridge.cli.app import App, common, examples
 from asset_bridge.cli.inbox_cmd import page
 from asset_bridge.cli.output import ask, moment
-from asset_bridge.cli.session import cost_lines, label, node_label, order_argument, pick, provider, yes_option
+from asset_bridge.cli.session import cost_lines, holder_lines, label, order_argument, pick, provider, yes_option
 from asset_bridge.cli.signing import signable
 from asset_bridge.errors import RefusedError
 
@@ -52,15 +52,7 @@ def approve(
         done = session.approve(order_id, policy=policy, reply=reply, threshold=threshold, shares=shares)
         lines = [f"order      0x{order_id.hex()}"]
         lines += [
-            f"share to   {node_label(node.known_as, node.name)}  operator {node.operator}  tee: {node.tee}"
-            for node in done.chosen
-        ]
-        lines += [
-            f"refused    {node_label(done.names.get(name, ''), name)}: {', '.join(codes)}"
-            for name, codes in done.refused
-        ]
-        lines += [
-            f"needed     {done.threshold} of {len(done.chosen)} shares must act together",
+            *holder_lines(done.threshold, done.chosen, done.refused, done.names),
             f"accepted   {done.accepted} of {len(done.chosen)} nodes opened their share and signed",
             *cost_lines(*done.sent),
         ]

@@ -77,6 +77,16 @@ COMMANDS = {
         "reseal",
         "Seal the lost shares of ORDER again, after TEE nodes restarted (a restart means new keys).",
     ),
+    "regenerate": Entry(
+        "regenerate_cmd",
+        "regenerate",
+        "Replace all shares of ORDER by new ones: for other TEE nodes, or another threshold.",
+    ),
+    "consent": Entry(
+        "regenerate_cmd",
+        "consent",
+        "Agree to the new shares in FILE, which the provider of a paid order made; nothing is sent.",
+    ),
     "retire": Entry("revoke_cmd", "retire", "Take no new requests for ASSET."),
     "submit": Entry(
         "submit_cmd", "submit", "Send what an account signed with --sign-only; this home's account pays the fee."

@@ -23,11 +23,27 @@ from asset_bridge.errors import BridgeError, DefectError, StoppedError, Unavaila
 
 GROUPS = (
     ("Start", ("init", "backup", "restore", "account", "balance", "network", "doctor")),
-    ("Provider", ("publish", "assets", "inbox", "approve", "deny", "claim", "revoke", "reseal", "retire")),
+    (
+        "Provider",
+        ("publish", "assets", "inbox", "approve", "deny", "claim", "revoke", "reseal", "regenerate", "retire"),
+    ),
     ("Trust", ("policy", "evidence", "agent")),
     (
         "Consumer",
-        ("catalog", "request", "pay", "fetch", "open", "accept", "refund", "challenge", "cancel", "submit", "status"),
+        (
+            "catalog",
+            "request",
+            "pay",
+            "fetch",
+            "open",
+            "accept",
+            "refund",
+            "challenge",
+            "cancel",
+            "consent",
+            "submit",
+            "status",
+        ),
     ),
     ("Operator", ("node", "deploy", "tokens", "exchanges", "governor", "devnet", "demo")),
 )

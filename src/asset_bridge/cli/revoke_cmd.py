@@ -37,6 +37,11 @@ def revoke(app: App, *, order: str, yes: bool) -> None:
     """Stop serving ORDER: no further re-encryption. Who opened the data already keeps it; undelivered money goes back."""
     with provider(app) as session:
         order_id = pick_order(session, order)
+        if session.revoking_loses_a_challenge(order_id):
+            app.note(
+                "warning: the order has newer shares than those of its recorded delivery. Once it is revoked nobody can answer a challenge"
+                " of them, and the consumer could get the price back. Wait until it is settled, unless serving must end now."
+            )
         if not ask("Revoke this order for good?", yes=yes or app.as_json):
             raise RefusedError("cli.not-confirmed", "nothing was revoked", hint="answer y, or give --yes")
         done = session.revoke(order_id)

@@ -6,7 +6,7 @@ Source: design §8, spec/cli.md. A command opens its session, calls one method, 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import click
@@ -18,6 +18,7 @@ from asset_bridge.cli.output import amount, seconds_of, short
 from asset_bridge.cli.signing import signing
 from asset_bridge.client import Consumer, Provider, Status
 from asset_bridge.client.homes import read_network
+from asset_bridge.client.results import ChosenNode
 from asset_bridge.errors import InputError, StoppedError, TamperedError, UnavailableError
 from asset_bridge.vault.network import Network
 
@@ -75,6 +76,21 @@ def label(order_or_asset_id: bytes) -> str:
 def node_label(known_as: str, name: str) -> str:
     """A node by what the policy calls its operator, beside its id."""
     return f"{known_as or '(not in the policy)'}  {name}"
+
+
+def holder_lines(
+    threshold: int,
+    chosen: Sequence[ChosenNode],
+    refused: Iterable[tuple[str, Sequence[str]]],
+    names: Mapping[str, str],
+) -> list[str]:
+    """Who gets a share, who was refused and why, and how many must act together."""
+    lines = [
+        f"share to   {node_label(node.known_as, node.name)}  operator {node.operator}  tee: {node.tee}"
+        for node in chosen
+    ]
+    lines += [f"refused    {node_label(names.get(name, ''), name)}: {', '.join(codes)}" for name, codes in refused]
+    return [*lines, f"needed     {threshold} of {len(chosen)} shares must act together"]
 
 
 def needs_policy(session: Provider | Consumer) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from asset_bridge.chain.records import Offer, OrderState, Sent
-from asset_bridge.client.results import Checked, Fetched, Paid, Requested
+from asset_bridge.client.results import Checked, Consented, Fetched, Paid, Requested
 from asset_bridge.client.session import Session
 from asset_bridge.errors import InputError, UnavailableError
 from asset_bridge.ipfs.gateway import Gateway
@@ -26,6 +26,7 @@ from asset_bridge.sealing.member_file import MemberFile
 from asset_bridge.trade import accept as accept_story
 from asset_bridge.trade import answer
 from asset_bridge.trade import cancel as cancel_story
+from asset_bridge.trade import consent as consent_story
 from asset_bridge.trade import fetch as fetch_story
 from asset_bridge.trade import pay as pay_story
 from asset_bridge.trade import refund as refund_story
@@ -33,6 +34,7 @@ from asset_bridge.trade import request as request_story
 from asset_bridge.trade.check_approval import SAMPLE_BLOCKS
 from asset_bridge.trade.desk import short
 from asset_bridge.trade.documents.form import Attachment
+from asset_bridge.trade.documents.new_generation import decode_new_generation
 from asset_bridge.trade.opening import Opened, open_at_hand
 from asset_bridge.trade.opening_part import OpenedPart, open_member, opened_order
 from asset_bridge.vault.crypt4gh import read_public_key
@@ -90,6 +92,22 @@ class Consumer(Session):
             self.desk, order_id, self.home.bodies_folder, minimum_accepts=minimum_accepts, download_first=download_first
         )
         return Paid(order_id, _checked(done.checked), done.sent, done.allowed)
+
+    def consent(self, document: bytes) -> Consented:
+        """Agree to new shares that `Provider.propose_shares` made of a paid order, after every check that `pay` makes of shares."""
+        given = decode_new_generation(document)
+        done = consent_story.consent(self.desk, given, self.home.bodies_folder)
+        agreed = done.document
+        return Consented(
+            agreed.order_id,
+            agreed.generation,
+            agreed.threshold,
+            tuple(slot.node_id for slot in agreed.slots),
+            agreed.fetch != b"",
+            done.downloaded_bytes,
+            agreed.encode(),
+            agreed.expires_at(),
+        )
 
     def fetch(
         self, order_id: bytes, output: Path | str, *, record: bool = False, gateways: Sequence[str] = ()

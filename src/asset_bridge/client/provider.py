@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from asset_bridge.attestation.policy import Policy
+from asset_bridge.attestation.policy import NOBODY, Policy
 from asset_bridge.chain.keys import AccountKey, address_bytes
 from asset_bridge.chain.records import ZERO32, ZERO_ADDRESS, Offer, Order, OrderState, Periods, Sent
 from asset_bridge.client.examine import examiner_of
-from asset_bridge.client.results import Approved, ChosenNode, Resealed, Revoked
+from asset_bridge.client.results import Approved, ChosenNode, Proposed, Regenerated, Resealed, Revoked
 from asset_bridge.client.session import Session
 from asset_bridge.errors import InputError
 from asset_bridge.ipfs.kubo.own import KuboPlace
@@ -24,6 +24,7 @@ from asset_bridge.trade import answer
 from asset_bridge.trade import approve as approve_story
 from asset_bridge.trade import inbox as inbox_story
 from asset_bridge.trade import publish as publish_story
+from asset_bridge.trade import regenerate as regenerate_story
 from asset_bridge.trade import reseal as reseal_story
 from asset_bridge.trade import retire as retire_story
 from asset_bridge.trade import revoke as revoke_story
@@ -33,6 +34,7 @@ from asset_bridge.trade.check_approval import collect_accepts
 from asset_bridge.trade.desk import short
 from asset_bridge.trade.documents.description import Description
 from asset_bridge.trade.documents.form import Attachment
+from asset_bridge.trade.documents.new_generation import decode_new_generation
 from asset_bridge.trade.evidence import VENDOR_NAMES, Examiner
 from asset_bridge.trade.offers import set_offer
 from asset_bridge.trade.preview import PublicView, preview
@@ -198,6 +200,62 @@ class Provider(Session):
         failed = tuple((short(node.node_id), node.codes) for node in done.failed)
         names = {short(slot.node_id): self._known_as(slot.node_id, examiner.policy) for slot in held}
         return Resealed(order_id, tuple((slot, held[slot].node_id) for slot in done.slots), failed, done.sent, names)
+
+    def regenerate(
+        self,
+        order_id: bytes,
+        *,
+        policy: Policy | Path | str | None = None,
+        threshold: int | None = None,
+        shares: int | None = None,
+        wait: bool = True,
+    ) -> Regenerated:
+        """Replace all shares of an order that is approved and not paid; for a paid one `propose_shares`. `wait` as in `approve`."""
+        examiner = self._examiner(policy)
+        done = regenerate_story.regenerate(self.desk, order_id, examiner, threshold=threshold, shares=shares)
+        return self._regenerated(done, examiner.policy, self.accepted(order_id) if wait else 0)
+
+    def propose_shares(
+        self,
+        order_id: bytes,
+        *,
+        policy: Policy | Path | str | None = None,
+        threshold: int | None = None,
+        shares: int | None = None,
+    ) -> Proposed:
+        """New shares of a paid order, for its consumer to agree to (`Consumer.consent`); nothing is sent."""
+        examiner = self._examiner(policy)
+        made = regenerate_story.propose(self.desk, order_id, examiner, threshold=threshold, shares=shares)
+        document, known = made.document, examiner.policy
+        return Proposed(
+            order_id,
+            document.generation,
+            document.threshold,
+            tuple(self._chosen(slot.node_id, known) for slot in document.slots),
+            tuple((short(node.node_id), node.codes) for node in made.refused),
+            document.encode(),
+            document.expires_at(),
+            {short(node.node_id): self._known_as(node.node_id, known) for node in made.refused},
+        )
+
+    def regenerate_agreed(self, document: bytes) -> Regenerated:
+        """Send the new shares of a document that `Consumer.consent` made."""
+        agreed = decode_new_generation(document)
+        done = regenerate_story.regenerate_agreed(self.desk, agreed)
+        policy = self._examiner(None).policy if self.home.policy_path.exists() else NOBODY  # only for the nodes' names
+        return self._regenerated(done, policy, len(agreed.slots))
+
+    def _regenerated(self, done: regenerate_story.Regenerated, policy: Policy, accepted: int) -> Regenerated:
+        chosen = tuple(self._chosen(node_id, policy) for node_id in done.chosen)
+        refused = tuple((short(node.node_id), node.codes) for node in done.refused)
+        names = {short(node.node_id): self._known_as(node.node_id, policy) for node in done.refused}
+        return Regenerated(
+            done.order_id, done.generation, done.threshold, chosen, refused, accepted, (done.sent,), names
+        )
+
+    def revoking_loses_a_challenge(self, order_id: bytes) -> bool:
+        """Whether the consumer could get his money back by a challenge that nobody could answer after a revocation."""
+        return revoke_story.loses_a_challenge(self.desk, order_id)
 
     def revoke(self, order_id: bytes) -> Revoked:
         """Stop serving an order, and record which nodes say that their key is gone."""

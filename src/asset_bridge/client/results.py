@@ -118,6 +118,48 @@ class Resealed:
 
 
 @dataclass(frozen=True, slots=True)
+class Regenerated:
+    """New shares of an order: the generation, who holds them, who was refused and why, how many opened theirs; `names` as in Approved."""
+
+    order_id: bytes
+    generation: int
+    threshold: int
+    chosen: tuple[ChosenNode, ...]
+    refused: tuple[tuple[str, tuple[str, ...]], ...]
+    accepted: int
+    sent: tuple[Sent, ...]
+    names: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Proposed:
+    """New shares that the consumer has to agree to: the document for him, and until when (Unix seconds) it can be used."""
+
+    order_id: bytes
+    generation: int
+    threshold: int
+    chosen: tuple[ChosenNode, ...]
+    refused: tuple[tuple[str, tuple[str, ...]], ...]
+    document: bytes
+    expires_at: int
+    names: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Consented:
+    """New shares that this consumer agreed to: the document for the provider; `asked` when it holds his request for the data."""
+
+    order_id: bytes
+    generation: int
+    threshold: int
+    nodes: tuple[bytes, ...]
+    asked: bool
+    downloaded_bytes: int
+    document: bytes
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True)
 class Claimed:
     """Money taken out of the Exchange, in the smallest unit of `token` (ZERO_ADDRESS: the native coin)."""
 

@@ -16,6 +16,7 @@ from asset_bridge.reencryption import Capsule, CapsuleFrag
 from asset_bridge.reencryption.chain_proof import to_chain_proof
 from asset_bridge.trade.check_asset import checked_asset
 from asset_bridge.trade.desk import Desk, require_role, wrong_state
+from asset_bridge.trade.regenerate import kept_fetch
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ def answer(desk: Desk, order_id: bytes) -> Answered:
 
     Raises:
         InputError(trade.no-challenge): no challenge of this order waits for an answer.
+        InputError(trade.no-fetch): its shares are newer than the delivery, and this home has no `Fetch` for them.
         UnavailableError(trade.too-few-fragments): no node gave a fragment that is still missing.
     """
     order = desk.reader.order(order_id)
@@ -58,7 +60,7 @@ def answer(desk: Desk, order_id: bytes) -> Answered:
     if found is None or not order.challenged or order.approval is None:
         raise _none()
     asset = checked_asset(desk.reader, order.terms.asset_id, At.HEAD)
-    fetch = desk.reader.recorded_fetch(order_id)
+    fetch = _fetch_of(desk, order_id, order.approval.generation)
     missing = order.approval.threshold - found.answered.bit_count()
     proofs: dict[int, bytes] = {}
     for node_id, cfrag in _fragments(desk, order, order.approval, fetch):
@@ -105,6 +107,22 @@ def close(desk: Desk, order_id: bytes) -> tuple[Sent, ...]:
     if desk.reader.deposits_wei(found.challenger):
         sent.append(desk.account.collect_deposits(found.challenger))
     return tuple(sent)
+
+
+def _fetch_of(desk: Desk, order_id: bytes, generation: int) -> FetchSignature:
+    """The consumer's `Fetch` of the challenged shares: the recorded one, or the one that came with his consent to new shares."""
+    recorded = desk.reader.recorded_fetch(order_id)
+    if recorded.generation == generation:
+        return recorded
+    kept = kept_fetch(desk, order_id, generation)
+    if kept is None:
+        raise InputError(
+            "trade.no-fetch",
+            f"the order has shares of generation {generation} since its delivery, and this home has no request of the consumer for them",
+            hint="answer from the provider's home that agreed on them with the consumer",
+            actor="provider",
+        )
+    return kept
 
 
 def _fragments(desk: Desk, order: Order, approval: Approval, fetch: FetchSignature) -> Iterator[tuple[bytes, bytes]]:

@@ -10,8 +10,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from asset_bridge.chain.messages import accept_digest, recover
-from asset_bridge.chain.records import AcceptSignature, Approval, Asset, At, Order
+from asset_bridge.chain.messages import accept_digest, is_signed_by
+from asset_bridge.chain.records import (
+    ZERO_ADDRESS,
+    AcceptSignature,
+    Approval,
+    ApprovedSlot,
+    Asset,
+    At,
+    Node,
+    Order,
+)
 from asset_bridge.errors import BridgeError, DefectError, RefusedError, TamperedError, UnavailableError
 from asset_bridge.ipfs.multi import Failure
 from asset_bridge.ipld.unixfs import body_cid
@@ -104,26 +113,9 @@ def collect_accepts(desk: Desk, order: Order) -> Acceptances:
     for number, slot in enumerate(approval.slots if approval is not None else ()):
         node = desk.reader.node(slot.node_id, At.FINAL)  # a lie of the chain endpoint is not the node's failure
         try:
-            accept = desk.connect_tee(node).accept(order.order_id, approval.generation if approval else 0, number)
-            expected = (
-                approval.generation if approval else 0,
-                number,
-                slot.kfrag_id,
-                slot.kem_key_digest,
-                slot.node_id,
-                slot.epoch,
-            )
-            given = (
-                accept.generation,
-                accept.slot,
-                accept.kfrag_id,
-                accept.kem_key_digest,
-                accept.node_id,
-                accept.epoch,
-            )
-            epochs = {epoch.epoch: epoch for epoch in (*node.epochs, node.current)}
-            signer = recover(accept_digest(desk.exchange_domain, order.order_id, accept), accept.signature)
-            if given != expected or slot.epoch not in epochs or signer != epochs[slot.epoch].signing_address:
+            generation = approval.generation if approval else 0
+            accept = desk.connect_tee(node).accept(order.order_id, generation, number)
+            if not is_acceptance(desk, order.order_id, generation, number, slot, node, accept):
                 missing.append((slot.node_id, "trade.accept"))
                 continue
         except BridgeError as error:
@@ -131,6 +123,27 @@ def collect_accepts(desk: Desk, order: Order) -> Acceptances:
             continue
         accepts.append(accept)
     return Acceptances(tuple(accepts), tuple(missing))
+
+
+def is_acceptance(
+    desk: Desk, order_id: bytes, generation: int, number: int, slot: ApprovedSlot, node: Node, accept: AcceptSignature
+) -> bool:
+    """Whether this is the node's own `Accept` of exactly this share in slot `number`."""
+    expected = (generation, number, slot.kfrag_id, slot.kem_key_digest, slot.node_id, slot.epoch)
+    given = (accept.generation, accept.slot, accept.kfrag_id, accept.kem_key_digest, accept.node_id, accept.epoch)
+    signers = {epoch.epoch: epoch.signing_address for epoch in (*node.epochs, node.current)}
+    digest = accept_digest(desk.exchange_domain, order_id, accept)
+    return given == expected and is_signed_by(signers.get(slot.epoch, ZERO_ADDRESS), digest, accept.signature)
+
+
+def not_its_word() -> TamperedError:
+    """What a node's answer is that is no `Accept` of the share it was asked about."""
+    return TamperedError(
+        "trade.accept",
+        "layer approval: the node's acceptance is not its word about this share",
+        hint="choose another node",
+        actor="tee node",
+    )
 
 
 def require_accepts(found: Acceptances, minimum: int) -> None:

@@ -179,7 +179,16 @@ class ChainAccount(Protocol):
         """Same share, new order key: `replacement` holds exactly the one slot that changes."""
         ...
 
-    def new_generation(self, order_id: bytes, approval: Approval, consumer_signature: bytes) -> Sent: ...
+    def new_generation_signature(self, order_id: bytes, approval: Approval) -> bytes:
+        """The consumer's consent to `new_generation` of a paid order."""
+        ...
+
+    def new_generation(
+        self, order_id: bytes, approval: Approval, consumer_signature: bytes, accepts: Iterable[AcceptSignature]
+    ) -> Sent:
+        """Replace all shares; after payment with the consumer's consent and each new node's `Accept`."""
+        ...
+
     def record_destroyed(self, order_id: bytes, destroyed: DestroyedReceipt) -> Sent: ...
     # NodeRegistry
     def register_node(
@@ -253,6 +262,12 @@ class TeeNode(Protocol):
     def accept(self, order_id: bytes, generation: int, slot: int) -> AcceptSignature: ...
     def accept_reseal(self, order_id: bytes, generation: int, slot: int, replacement: ApprovedSlot) -> AcceptSignature:
         """`Accept` for a share that is not on chain yet: `reseal` carries it (protocol §7)."""
+        ...
+
+    def accept_generation(
+        self, order_id: bytes, generation: int, slot: int, share: ApprovedSlot, precursor: bytes
+    ) -> AcceptSignature:
+        """`Accept` for a share of the next generation: `regenerate` carries it."""
         ...
 
     def reencrypt(self, order_id: bytes, fetch: FetchSignature) -> tuple[bytes, DeliveryReceipt, tuple[Ack, ...]]:

@@ -94,6 +94,13 @@ class RemoteTee:
         """See ports.TeeNode."""
         return self._accept(order_id, {"generation": generation, "slot": slot, "replacement": to_json(replacement)})
 
+    def accept_generation(
+        self, order_id: bytes, generation: int, slot: int, share: ApprovedSlot, precursor: bytes
+    ) -> AcceptSignature:
+        """See ports.TeeNode."""
+        body = {"generation": generation, "slot": slot, "replacement": to_json(share), "precursor": hex_of(precursor)}
+        return self._accept(order_id, body)
+
     def reencrypt(self, order_id: bytes, fetch: FetchSignature) -> tuple[bytes, DeliveryReceipt, tuple[Ack, ...]]:
         """See ports.TeeNode."""
         answer = self._peer.post(f"/v1/orders/{hex_of(order_id)}/reencrypt", to_json(fetch), idempotent=True)

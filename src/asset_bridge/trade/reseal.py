@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from asset_bridge.attestation.appraise import Accepted
-from asset_bridge.chain.messages import accept_digest, recover
 from asset_bridge.chain.records import AcceptSignature, Approval, ApprovedSlot, At, Node, Order, OrderState, Sent
-from asset_bridge.errors import BridgeError, DefectError, InputError, TamperedError
+from asset_bridge.errors import BridgeError, DefectError, InputError
 from asset_bridge.reencryption import VerifiedKeyFrag
+from asset_bridge.trade.check_approval import is_acceptance, not_its_word
 from asset_bridge.trade.check_asset import checked_asset
 from asset_bridge.trade.desk import FINAL_TRIES, Desk, not_final, require_role
 from asset_bridge.trade.evidence import Examiner, challenge, take_order_key
@@ -132,14 +132,6 @@ def _to_new_key(
     key = take_order_key(tee, verdict, node, order.order_id, reader=desk.reader, now=desk.clock())
     new = seal_share(share, order.order_id, approval.generation, slot, key)
     accept = tee.accept_reseal(order.order_id, approval.generation, slot, new)
-    expected = (approval.generation, slot, new.kfrag_id, new.kem_key_digest, new.node_id, new.epoch)
-    given = (accept.generation, accept.slot, accept.kfrag_id, accept.kem_key_digest, accept.node_id, accept.epoch)
-    signer = recover(accept_digest(desk.exchange_domain, order.order_id, accept), accept.signature)
-    if given != expected or signer != node.current.signing_address:
-        raise TamperedError(
-            "trade.accept",
-            "layer approval: the node's acceptance is not its word about this share",
-            hint="choose another node",
-            actor="tee node",
-        )
+    if not is_acceptance(desk, order.order_id, approval.generation, slot, new, node, accept):
+        raise not_its_word()
     return new, accept

@@ -29,6 +29,15 @@ def revoke(desk: Desk, order_id: bytes) -> Sent:
     return desk.account.revoke(order_id)
 
 
+def loses_a_challenge(desk: Desk, order_id: bytes) -> bool:
+    """Whether a revocation now leaves a challenge of the delivery without an answer: it is recorded for earlier shares than the
+    present ones, and no node may make a fragment of these once the order is revoked (decision 0058)."""
+    order = desk.reader.order(order_id)
+    if order.state is not OrderState.DELIVERED or order.approval is None:
+        return False
+    return desk.reader.recorded_fetch(order_id).generation != order.approval.generation
+
+
 @dataclass(frozen=True, slots=True)
 class Destruction:
     """Slots whose node signed that its key is gone, whose node started anew with other keys, and which are silent."""

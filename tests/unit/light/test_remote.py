@@ -72,10 +72,12 @@ def test_a_tee_node_over_http() -> None:
     assert node_.order_key(ORDER_ID) == KEY.encode()
     assert node_.accept(ORDER_ID, 1, 0) == ACCEPT
     assert node_.accept_reseal(ORDER_ID, 1, 0, SLOT) == ACCEPT
+    assert node_.accept_generation(ORDER_ID, 2, 0, SLOT, b"\2" * 33) == ACCEPT
     assert node_.reencrypt(ORDER_ID, fetch_signature()) == (b"c" * 359, made, ())
     assert node_.destroyed(ORDER_ID) == [DESTROYED]
     assert seen[0] == {"nonce": hex_of(b"\7" * 32)}
     assert seen[3]["replacement"] == to_json(SLOT)
+    assert seen[4] == {**seen[3], "generation": 2, "precursor": hex_of(b"\2" * 33)}
 
 
 def test_a_tee_nodes_refusal_comes_through_and_nonsense_is_named() -> None:

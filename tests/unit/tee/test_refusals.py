@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from asset_bridge.chain.keys import AccountKey
-from asset_bridge.chain.records import ZERO32, Approval, At, BlockRef, FetchSignature, Order, OrderState
+from asset_bridge.chain.records import ZERO32, Approval, ApprovedSlot, At, BlockRef, FetchSignature, Order, OrderState
 from asset_bridge.errors import BridgeError, InputError, RefusedError, UnavailableError
 from asset_bridge.nodes.tee.core import TeeNodeCore
 from asset_bridge.nodes.tee.order_keys import Limits
@@ -273,6 +273,42 @@ def test_a_reseal_is_of_the_same_share_to_this_node(market: Market) -> None:
     assert code_of(lambda: node.accept_reseal(order_id, 1, 0, replace(good, epoch=9))) == "tee.key-destroyed"
     assert code_of(lambda: node.accept_reseal(order_id, 1, 0, replace(good, sealed_rk=bytes(80)))) == "tee.blob"
     assert code_of(lambda: node.accept_reseal(order_id, 2, 0, good)) == "tee.generation"
+
+
+def test_a_share_of_the_next_generation_is_checked_like_one_on_the_chain(market: Market) -> None:
+    order_id = market.paid()
+    share, node = market.shares(order_id, 2)[0], core(market)
+    precursor = share.published().x_a.to_bytes()
+    key = OrderKey.parse(node.order_key(order_id))
+    good = market.slot(order_id, 2, 0, share, key)
+    accept = node.accept_generation(order_id, 2, 0, good, precursor)
+    assert (accept.generation, accept.slot, accept.kfrag_id) == (2, 0, good.kfrag_id)
+
+    def code(given: ApprovedSlot, generation: int = 2, slot: int = 0, x_a: bytes = precursor) -> str:
+        return code_of(lambda: node.accept_generation(order_id, generation, slot, given, x_a))
+
+    assert [code(good, generation) for generation in (1, 3)] == ["tee.generation"] * 2
+    assert [code(good, slot=slot) for slot in (1, 16)] == ["tee.blob", "tee.no-slot"]
+    assert code(replace(good, node_id=ZERO32)) == "tee.no-slot"
+    assert code(replace(good, epoch=9)) == "tee.key-destroyed"
+    assert code(replace(good, sealed_rk=bytes(80))) == "tee.blob"
+    assert code(good, x_a=market.shares(order_id)[0].published().x_a.to_bytes()) == "tee.blob"
+    first = market.slot(order_id, 2, 0, replace(share, rk=market.shares(order_id, 2)[1].rk, checked=right_token()), key)
+    assert code(first) == "tee.share"
+    unapproved = market.request()
+    key = OrderKey.parse(node.order_key(unapproved))
+    early = market.slot(unapproved, 2, 0, market.shares(unapproved, 2)[0], key)
+    x_a = market.shares(unapproved, 2)[0].published().x_a.to_bytes()
+    assert code_of(lambda: node.accept_generation(unapproved, 2, 0, early, x_a)) == "tee.not-approved"
+
+
+def test_a_key_that_holds_a_share_is_not_given_for_another_one(market: Market) -> None:
+    """Else the share that was replaced could be opened for as long as the new one."""
+    order_id = market.request()
+    unused = core(market).order_key(order_id)
+    assert core(market).order_key(order_id) == unused
+    market.approve(order_id)
+    assert core(market).order_key(order_id) != unused
 
 
 # ── the chain endpoints ──

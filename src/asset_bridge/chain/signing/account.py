@@ -14,6 +14,7 @@ from asset_bridge.chain.keys import AccountKey
 from asset_bridge.chain.packing import SEALED_SHARE_BYTES
 from asset_bridge.chain.reader import Reader
 from asset_bridge.chain.records import Sent
+from asset_bridge.chain.signing.calls import next_generation
 from asset_bridge.chain.signing.forms import FORMS, SignedVerb, digest_of
 from asset_bridge.errors import InputError
 
@@ -54,7 +55,9 @@ class SigningAccount(Actor):
                 + ("anyone may send it without a signature" if verb in FREE else "its own account sends it"),
                 hint="run it without --sign-only, from an account that has coins",
             )
-        named = {name.lstrip("*"): value for name, value in zip(form.names, args[:-1], strict=True)}
+        named = {name.lstrip("*"): value for name, value in zip(form.names, args, strict=True)}
+        if function == "regenerate":
+            named["generation"] = self._agreed_generation(named)
         deployment = self._reader.deployment
         deadline = self._reader.block().timestamp + self._seconds
         deadline = min([deadline, *(expires - 1 for expires in _order_keys(function, named))])
@@ -73,6 +76,19 @@ class SigningAccount(Actor):
                 signature=self._key.sign_digest(digest),
             )
         )
+
+    def _agreed_generation(self, named: dict[str, object]) -> int:
+        """Of new shares that the consumer agreed to. Without his word the signature would also count after payment, with shares that no
+        `Fetch` of his is at hand for, and a challenge of them would be lost (spec/contracts.md §8)."""
+        order_id = named["order_id"]
+        assert isinstance(order_id, bytes)
+        if not named["consent"]:
+            raise InputError(
+                "chain.not-signable",
+                "New shares of an order that is not paid cannot be signed for somebody else to send: its own account sends them.",
+                hint="run it without --sign-only, from an account that has coins",
+            )
+        return next_generation(self._reader.facts(order_id))
 
     def open_balance(self, token: str, account: bytes | None = None) -> None:
         """Nothing: it makes a later credit cheaper, needs no signature, and anyone may do it."""
@@ -95,7 +111,7 @@ FREE = frozenset(
 
 def _order_keys(function: str, named: dict[str, object]) -> list[int]:
     """When the order keys in an approval or a new seal expire: after that no contract takes the signature."""
-    if function == "approve":
+    if function in ("approve", "regenerate"):
         sealed = named["sealed_shares"]
         assert isinstance(sealed, bytes)
         return [int.from_bytes(sealed[i + 64 : i + 69], "big") for i in range(0, len(sealed), SEALED_SHARE_BYTES)]

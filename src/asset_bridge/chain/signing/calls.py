@@ -31,7 +31,15 @@ def arguments_for(reader: Reader, signed: SignedVerb) -> tuple[Form, dict[str, A
     for name in form.names:
         if name.startswith("*"):
             arguments[name[1:]] = _read(reader, name[1:], facts, asset, arguments)
+    if form.function == "regenerate":
+        assert facts is not None
+        arguments["generation"] = next_generation(facts)  # signed, and not said in the call: the contract counts
     return form, arguments
+
+
+def next_generation(facts: OrderFacts) -> int:
+    """Which generation new shares of an order would be."""
+    return (facts.table.generation if facts.table else 0) + 1
 
 
 def value_of(form: Form, arguments: dict[str, Any], bond_wei: Callable[[bytes], int]) -> int:

@@ -19,6 +19,7 @@ from asset_bridge.chain.records import Listing, RequestTerms
 from asset_bridge.keys.keccak import keccak
 
 FIRST_GENERATION = 1
+AUTHORITY = "authority"
 Arguments = Mapping[str, Any]
 Values = Callable[[Arguments, Deployment, str], tuple[object, ...]]
 """The fields of a message, from all arguments of the call, the network and the account."""
@@ -26,7 +27,7 @@ Values = Callable[[Arguments, Deployment, str], tuple[object, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """A call that can be signed: its EIP-712 type, its arguments but the last (`authority`), and the event that shows it done."""
+    """A call that can be signed: its EIP-712 type, its arguments (`authority` where it stands), and the event that shows it done."""
 
     message: str
     contract: str
@@ -38,7 +39,7 @@ class Form:
     @property
     def carried(self) -> tuple[str, ...]:
         """The arguments that a document carries."""
-        return tuple(name for name in self.names if not name.startswith("*"))
+        return tuple(name for name in self.names if not name.startswith("*") and name != AUTHORITY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class SignedVerb:
 
     @property
     def authority(self) -> bytes:
-        """The last argument of the call."""
+        """The argument of the call that says who acts."""
         return address_bytes(self.account) + self.nonce + uint(self.deadline, 8) + self.signature
 
     @property
@@ -137,6 +138,12 @@ def _set_offer(a: Arguments) -> tuple[object, ...]:
     return a["asset_id"], packing.offer_hash(OfferArgs(*a["new"]))
 
 
+def _places(names: str) -> tuple[str, ...]:
+    """Arguments in their order; the authority is the last where its place is not said."""
+    found = tuple(names.split())
+    return found if AUTHORITY in found else (*found, AUTHORITY)
+
+
 _LISTING = "provider header capsule package keys pq_commit body_digest body_length description offer supersedes storage"
 _TABLE = (
     (
@@ -192,6 +199,14 @@ _TABLE = (
         _plain(_reseal),
     ),
     (
+        "Regenerate",
+        "Grants",
+        "regenerate",
+        "order_id *terms *parts *table_hash *progress threshold precursor shares sealed_shares accepts authority consent",
+        "Regenerated",
+        _fields("order_id", "generation", "threshold", "precursor", "shares", "sealed_shares"),
+    ),
+    (
         "Challenge",
         "Challenges",
         "challenge",
@@ -222,6 +237,6 @@ _TABLE = (
     ("Retire", "AssetLedger", "retire", "asset_id *provider *offer_hash", "Retired", _fields("asset_id")),
 )
 FORMS = {
-    (contract, function): Form(message, contract, function, tuple(names.split()), event, values)
+    (contract, function): Form(message, contract, function, _places(names), event, values)
     for message, contract, function, names, event, values in _TABLE
 }

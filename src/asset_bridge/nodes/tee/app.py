@@ -56,6 +56,10 @@ def routes(core: TeeNodeCore) -> list[Route]:
         generation, slot = field_int(obj, "generation", 1, _UINT32), field_int(obj, "slot", 0, _UINT8)
         if "replacement" in obj:
             replacement = from_json(ApprovedSlot, obj["replacement"], _SLOT_LENGTHS)
+            if "precursor" in obj:
+                precursor = field_bytes(obj, "precursor", 33)
+                made = core.accept_generation(order_id, generation, slot, replacement, precursor)
+                return answer({"accept": to_json(made)})
             return answer({"accept": to_json(core.accept_reseal(order_id, generation, slot, replacement))})
         return answer({"accept": to_json(core.accept(order_id, generation, slot))})
 

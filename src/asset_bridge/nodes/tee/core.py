@@ -27,6 +27,7 @@ from asset_bridge.chain.messages import (
 from asset_bridge.chain.records import (
     AcceptSignature,
     Ack,
+    Approval,
     ApprovedSlot,
     DeliveryReceipt,
     DestroyedReceipt,
@@ -37,7 +38,7 @@ from asset_bridge.errors import InputError, RefusedError
 from asset_bridge.nodes.tee import rules, shares
 from asset_bridge.nodes.tee.acks import AckCollector, AckSource, is_recorded
 from asset_bridge.nodes.tee.chain_view import ChainView, Seen
-from asset_bridge.nodes.tee.destruction import Reaper
+from asset_bridge.nodes.tee.destruction import Reaper, note_place
 from asset_bridge.nodes.tee.identity import NodeIdentity
 from asset_bridge.nodes.tee.order_keys import Limits, OrderKeys
 from asset_bridge.nodes.tee.released import Made, MadeCfrags
@@ -47,6 +48,7 @@ from asset_bridge.trade.ports import ChainReader
 from asset_bridge.trade.register import configuration_aux, tee_binding
 
 NONCE_BYTES = 32
+MOST_SHARES = 16  # protocol §4.2
 
 
 def no_ack_address(_document: bytes) -> str:
@@ -148,6 +150,8 @@ class TeeNodeCore:
         """The key made for this order, signed (`trade.evidence.OrderKey`, 145 bytes)."""
         seen = self.view.order(order_id)
         rules.permit_key(seen)
+        for held in self._keys.of(order_id):
+            note_place(seen.order, held)  # a key that holds a share already is not given for another one
         key = self._keys.make(order_id, self._identity.epoch, seen.now_at, self._parts.randbytes)
         digest = order_key_digest(self._domain, order_id, self._identity.node_id, key.epoch, key.digest, key.expires_at)
         signature = self._identity.key.sign_digest(digest)
@@ -160,7 +164,7 @@ class TeeNodeCore:
         rules.permit_accept(seen)
         found = shares.find_slot(seen.order, generation, slot, self._identity, self._keys)
         found.key.generation, found.key.slot = generation, slot
-        return self._accept(seen.order, found)
+        return self._accept(seen.order, found, shares.current_approval(seen.order, generation))
 
     def accept_reseal(self, order_id: bytes, generation: int, slot: int, replacement: ApprovedSlot) -> AcceptSignature:
         """As `accept`, for a blob that is not on chain yet: the same share, sealed to a key of this node (protocol §7, Reseal)."""
@@ -174,7 +178,19 @@ class TeeNodeCore:
         if (replacement.kfrag_id, replacement.u1, replacement.receiver_signature) != same:
             raise RefusedError("tee.share", "a reseal gives the same share to another key, and this is another share")
         key = shares.held_key(seen.order, replacement, self._identity, self._keys)
-        return self._accept(seen.order, shares.Slot(generation, slot, replacement, key))
+        return self._accept(seen.order, shares.Slot(generation, slot, replacement, key), approval)
+
+    def accept_generation(
+        self, order_id: bytes, generation: int, slot: int, share: ApprovedSlot, precursor: bytes
+    ) -> AcceptSignature:
+        """As `accept`, for a share of the next generation, which is not on chain yet (protocol §7)."""
+        seen = self.view.order(order_id)
+        rules.permit_accept(seen)
+        approval = shares.next_approval(seen.order, generation, precursor)
+        if share.node_id != self._identity.node_id or slot >= MOST_SHARES:
+            raise RefusedError("tee.no-slot", "the share is not for this node or for no slot that an order can have")
+        key = shares.held_key(seen.order, share, self._identity, self._keys)
+        return self._accept(seen.order, shares.Slot(generation, slot, share, key), approval)
 
     def reencrypt(self, order_id: bytes, fetch: FetchSignature) -> tuple[bytes, DeliveryReceipt, tuple[Ack, ...]]:
         """The cfrag of this node's share with its receipt and what holds the receipt.
@@ -211,8 +227,7 @@ class TeeNodeCore:
         """End of this process's service: every key is destroyed."""
         self._reaper.destroy_all()
 
-    def _accept(self, order: Order, slot: shares.Slot) -> AcceptSignature:
-        approval = shares.current_approval(order, slot.generation)
+    def _accept(self, order: Order, slot: shares.Slot, approval: Approval) -> AcceptSignature:
         shares.open_share(order, self.view.asset(order.terms.asset_id), approval, slot)
         unsigned = AcceptSignature(
             generation=slot.generation,

@@ -117,9 +117,7 @@ class Reaper:
 
 def _reason(key: HeldKey, seen: Seen) -> Reason | None:
     """Why the key ends now, or None while it goes on."""
-    place = _place(seen.order, key)
-    if place is not None and key.slot < 0:
-        key.generation, key.slot = place
+    place = note_place(seen.order, key)
     why = rules.ended(seen.order, seen.final.timestamp)
     if why:
         return _OF_RULE[why]
@@ -128,6 +126,14 @@ def _reason(key: HeldKey, seen: Seen) -> Reason | None:
     if key.slot >= 0:
         return Reason.SUPERSEDED
     return Reason.UNUSED if seen.final.timestamp > key.expires_at else None
+
+
+def note_place(order: Order, key: HeldKey) -> tuple[int, int] | None:
+    """(generation, slot) of the slot of the order's current approval that is sealed to this key; the key remembers it."""
+    place = _place(order, key)
+    if place is not None and key.slot < 0:
+        key.generation, key.slot = place
+    return place
 
 
 def _place(order: Order, key: HeldKey) -> tuple[int, int] | None:

@@ -6,7 +6,7 @@ and from nowhere else; a share is used only after the consumer's own check passe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from asset_bridge.chain.records import Approval, ApprovedSlot, Asset, Order
 from asset_bridge.errors import RefusedError, TamperedError
@@ -66,6 +66,11 @@ def current_approval(order: Order, generation: int) -> Approval:
             "tee.generation", f"the order is in generation {approval.generation}", hint="read the order again"
         )
     return approval
+
+
+def next_approval(order: Order, generation: int, precursor: bytes) -> Approval:
+    """What the order's approval would be with the next generation of shares; RefusedError(tee.not-approved | tee.generation)."""
+    return replace(current_approval(order, generation - 1), generation=generation, precursor=precursor)
 
 
 def held_key(order: Order, approved: ApprovedSlot, identity: NodeIdentity, keys: OrderKeys) -> HeldKey:

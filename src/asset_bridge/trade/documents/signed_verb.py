@@ -37,6 +37,7 @@ SENTENCES = {
     "Deny": "denies order {order_id}",
     "Revoke": "stops serving order {order_id} for good",
     "Reseal": "gives the share of slot {slot} of order {order_id} to a new order key",
+    "Regenerate": "replaces all shares of order {order_id}: {threshold} of {count} new shares must act together",
     "Challenge": "challenges order {order_id}: valid fragments are missing",
     "SetProfile": "sets the profile document of provider {provider}",
     "ProposeChange": "proposes owner {owner}, payee {payee}, recovery account {recovery} for provider {provider}",
