@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import click
+import httpx
 import pytest
 
 from asset_bridge.chain.config import DeployConfig
 from asset_bridge.chain.deploy import deploy
+from asset_bridge.cli import doctor_cmd
 from asset_bridge.cli.cancel_cmd import cancel
 from asset_bridge.cli.exchanges_cmd import exchanges
 from asset_bridge.cli.network_cmd import network
@@ -138,6 +140,27 @@ def test_a_node_starts_for_the_exchange_that_it_is_given(
         assert node.chain.exchange == (net.world.deployment.exchange if given is None else new.exchange)
         node.account.close()
         node.chain.close()
+
+
+def test_doctor_names_a_light_node_that_works_for_another_exchange(
+    net: Upgrade, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an upgrade the old light node still answers and is healthy, and records nothing of the new Exchange."""
+    chain, own = net.chain(net.world.deployment), net.world.deployment.exchange
+    says = {"exchange": own}
+
+    def get(url: str, **_: object) -> httpx.Response:
+        return httpx.Response(200, json=says if url.endswith("/v1/info") else {"ok": True})
+
+    def light() -> doctor_cmd.Finding:
+        return next(one for one in doctor_cmd._nodes(Network.load(net.file), chain) if one.what.startswith("light"))
+
+    monkeypatch.setattr(httpx, "get", get)
+    assert light().well
+    says["exchange"] = net.world.deployment.grants
+    assert (light().well, own in light().seen) == (False, True)
+    del says["exchange"]
+    assert not light().well
 
 
 def test_a_network_of_other_contracts_is_refused(net: Upgrade, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
