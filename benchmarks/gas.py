@@ -25,8 +25,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 from asset_bridge import reencryption as pre  # noqa: E402
 from asset_bridge.chain.account import RpcAccount  # noqa: E402
 from asset_bridge.chain.adapter import RpcChain  # noqa: E402
+from asset_bridge.chain.compiled import artefact  # noqa: E402
 from asset_bridge.chain.config import DeployConfig  # noqa: E402
-from asset_bridge.chain.deploy import artefact, deploy  # noqa: E402
+from asset_bridge.chain.deploy import deploy  # noqa: E402
 from asset_bridge.chain.devchain import find_anvil  # noqa: E402
 from asset_bridge.chain.endpoint import Endpoint  # noqa: E402
 from asset_bridge.chain.keys import AccountKey  # noqa: E402

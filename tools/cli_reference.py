@@ -18,14 +18,15 @@ HEAD = """# Commands
 Written by `tools/cli_reference.py` from the commands themselves. What a script may rely on (exit statuses, `--json`, the `next:` line) is
 in [spec/cli.md](../../spec/cli.md).
 
-Every command that works on a home takes `--home`, `--json`, `--passphrase-file` and `--passphrase-fd`; they are listed here
-and left out below.
+Every command that works on a home takes `--home`, `--network`, `--json`, `--passphrase-file` and `--passphrase-fd`; they are listed
+here and left out below.
 
 - `--home PATH`: folder with keys and settings; else `ASSET_BRIDGE_HOME`, else `~/.asset-bridge`
+- `--network FILE|URL`: the network.toml to work with; else `ASSET_BRIDGE_NETWORK`, else the home's own
 - `--json`: print one JSON object instead of text, and ask nothing
 - `--passphrase-file PATH`, `--passphrase-fd N`: where the passphrase comes from; without them it is asked for
 """
-COMMON = ("home", "as_json", "passphrase_file", "passphrase_fd")
+COMMON = ("home", "network", "as_json", "passphrase_file", "passphrase_fd")
 
 
 def render() -> str:

@@ -36,3 +36,13 @@ def test_every_command_exists() -> None:
         named |= {(page.relative_to(ROOT), name) for name in found}
     assert len({name for _, name in named}) > 15
     assert not {(str(page), name) for page, name in named if name not in COMMANDS}
+
+
+def test_every_page_that_the_program_names_exists() -> None:
+    named = {
+        (str(path.relative_to(ROOT)), page)
+        for path in (ROOT / "src").rglob("*.py")
+        for page in re.findall(r"(?<!kubo 0\.42\.0 )\b((?:docs|spec)/[a-z0-9/-]+\.md)", path.read_text())
+    }
+    assert len(named) > 50
+    assert not [(path, page) for path, page in named if not (ROOT / page).exists()]

@@ -181,9 +181,14 @@ class RpcSource:
         """See reader.Source."""
         return self.endpoints.head()[1].base_fee_wei
 
-    def has_code(self, account: str) -> bool:
+    def code(self, account: str, at: At = At.HEAD) -> bytes:
         """See reader.Source."""
-        return bool(self.endpoints.first(lambda e: e.as_bytes(e.call("eth_getCode", account, "latest"))))
+        if at is At.HEAD:
+            return self.endpoints.first(lambda e: e.as_bytes(e.call("eth_getCode", account, "latest")))
+        where = {"blockHash": "0x" + self.endpoints.final().ref.hash.hex(), "requireCanonical": True}
+        return self.endpoints.agreed(
+            lambda e: e.as_bytes(e.call("eth_getCode", account, where)), f"the code at {account}"
+        )
 
     def coins_wei(self, account: str) -> int:
         """Native coins of an account now."""

@@ -7,19 +7,16 @@ Does not promise: that a deployment which was cut short is taken up again; run i
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from asset_bridge.chain.abi import encode_call
+from asset_bridge.chain.compiled import artefact
 from asset_bridge.chain.config import DeployConfig
-from asset_bridge.chain.encoding import encode, rlp
+from asset_bridge.chain.encoding import rlp
 from asset_bridge.chain.endpoint import Endpoint
 from asset_bridge.chain.endpoints import Endpoints
 from asset_bridge.chain.journal import Journal
@@ -30,35 +27,6 @@ from asset_bridge.chain.records import Sent
 from asset_bridge.chain.sender import Sender
 from asset_bridge.errors import RefusedError, UnavailableError
 from asset_bridge.keys.keccak import keccak
-
-
-@dataclass(frozen=True, slots=True)
-class Artefact:
-    """A compiled contract, as committed."""
-
-    name: str
-    abi: list[dict[str, Any]]
-    bytecode: bytes
-
-    def creation(self, *args: object) -> bytes:
-        """The data of the transaction that creates it."""
-        inputs: list[dict[str, Any]] = next((i["inputs"] for i in self.abi if i["type"] == "constructor"), [])
-        return self.bytecode + encode([_kind(item) for item in inputs], list(args))
-
-
-def _kind(item: dict[str, Any]) -> str:
-    """The ABI type of an argument, a struct's components written out."""
-    if not item["type"].startswith("tuple"):
-        return str(item["type"])
-    inner = ",".join(_kind(part) for part in item["components"])
-    return f"({inner}){item['type'].removeprefix('tuple')}"
-
-
-@cache
-def artefact(name: str) -> Artefact:
-    """A committed artefact by contract name."""
-    content = json.loads(files("asset_bridge.chain.artefacts").joinpath(f"{name}.json").read_text())
-    return Artefact(name, content["abi"], bytes.fromhex(content["bytecode"].removeprefix("0x")))
 
 
 def chain_id_of(rpc_url: str) -> int:
@@ -85,6 +53,13 @@ def deploy(
             f"chain {chain_id} is no development chain: simulated nodes and short deadlines are not deployed there",
             hint="deploy with the production settings",
         )
+    with deploying(urls, deployer, chain_id, journal) as work:
+        return work.run(config)
+
+
+@contextmanager
+def deploying(urls: Sequence[str], deployer: AccountKey, chain_id: int, journal: Path | None) -> Iterator[Deploying]:
+    """What makes contracts with this key. Without `journal` it is kept in a folder that goes with the work."""
     with tempfile.TemporaryDirectory() as folder:
         path = journal or Path(folder) / "deploy.sqlite"
         kept = Journal(path, chain_id=chain_id, address=deployer.address)
@@ -92,12 +67,14 @@ def deploy(
             endpoints = Endpoints(
                 urls, chain_id, timeout_seconds=30.0, max_head_age_seconds=10**9, clock=time.time, single=True
             )
-            return _Deploying(Sender(endpoints, deployer, kept), Endpoint(urls[0]), deployer, chain_id).run(config)
+            yield Deploying(Sender(endpoints, deployer, kept), Endpoint(urls[0]), deployer, chain_id)
         finally:
             kept.close()
 
 
-class _Deploying:
+class Deploying:
+    """A deployment under way."""
+
     def __init__(self, sender: Sender, endpoint: Endpoint, deployer: AccountKey, chain_id: int) -> None:
         self._sender, self._endpoint, self._deployer, self._chain_id = sender, endpoint, deployer, chain_id
 
@@ -122,7 +99,21 @@ class _Deploying:
             pack_periods(c.minimum_periods),
             [address_bytes(token) for token in c.tokens],
         )
-        verifier, _ = self._create("ReencryptionVerifier")
+        verifier = self.verifier()
+        exchange, grants, challenges = self.exchange(ledger, registry, verifier, c)
+        if c.governor == self._deployer.address:
+            for contract, address in (("AssetLedger", ledger), ("NodeRegistry", registry)):
+                self.list_exchange(contract, address, exchange)
+        made = (registry, ledger, verifier, exchange, grants, challenges)
+        addresses = dict(zip(CONTRACTS, made, strict=True))
+        return Deployment(self._chain_id, addresses, self.code_hashes(addresses), first.block.number)
+
+    def verifier(self) -> str:
+        """A new ReencryptionVerifier; its address."""
+        return self._create("ReencryptionVerifier")[0]
+
+    def exchange(self, ledger: str, registry: str, verifier: str, c: DeployConfig) -> tuple[str, str, str]:
+        """A new Exchange over this ledger and registry, its Grants and its Challenges; their addresses."""
         expected = [self._address(self._nonce() + i) for i in (1, 2)]
         exchange, _ = self._create(
             "Exchange",
@@ -141,13 +132,15 @@ class _Deploying:
         )
         if [grants, challenges] != expected:
             raise self._busy()
-        if c.governor == self._deployer.address:
-            for contract, address in (("AssetLedger", ledger), ("NodeRegistry", registry)):
-                self._sender.send("list_exchange", address, encode_call(contract, "list_exchange", (exchange,)))
-        made = (registry, ledger, verifier, exchange, grants, challenges)
-        addresses = dict(zip(CONTRACTS, made, strict=True))
-        hashes = {name: keccak(self._code(address)) for name, address in addresses.items()}
-        return Deployment(self._chain_id, addresses, hashes, first.block.number)
+        return exchange, grants, challenges
+
+    def list_exchange(self, contract: str, address: str, exchange: str) -> None:
+        """As the governor: put an Exchange on the list of the AssetLedger or NodeRegistry at `address`."""
+        self._sender.send("list_exchange", address, encode_call(contract, "list_exchange", (exchange,)))
+
+    def code_hashes(self, addresses: Mapping[str, str]) -> dict[str, bytes]:
+        """Keccak of the code that the chain shows at each address."""
+        return {name: keccak(self._code(address)) for name, address in addresses.items()}
 
     def _create(self, name: str, *args: object) -> tuple[str, Sent]:
         address = self._address(self._nonce())

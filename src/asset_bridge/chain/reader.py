@@ -15,6 +15,8 @@ from typing import Any, Protocol
 
 from asset_bridge.chain import ids, packing
 from asset_bridge.chain.abi import Event
+from asset_bridge.chain.evidence_lists import EvidenceReader
+from asset_bridge.chain.exchanges import ExchangeReader
 from asset_bridge.chain.fold import ORDER_EVENTS, OrderFacts, fold_order
 from asset_bridge.chain.messages import Domain
 from asset_bridge.chain.network import Deployment
@@ -68,8 +70,8 @@ class Source(Protocol):
 
     def lying(self, what: str) -> TamperedError: ...
     def coins_wei(self, account: str) -> int: ...
-    def has_code(self, account: str) -> bool:
-        """Whether a contract is there now."""
+    def code(self, account: str, at: At = At.HEAD) -> bytes:
+        """The code of the contract that is there now, empty where there is none; at FINAL every endpoint must give the same."""
         ...
 
     def base_fee_wei(self) -> int:
@@ -86,7 +88,7 @@ def not_found(what: str, digest: bytes) -> InputError:
     )
 
 
-class Reader(TokenReader):
+class Reader(TokenReader, ExchangeReader, EvidenceReader):
     """A ChainReader over any Source."""
 
     source: Source

@@ -87,7 +87,7 @@ class Submitting(ABC):
             )
         form, arguments = arguments_for(reader, signed)
         digest = digest_of(form, reader.deployment, signed.account, arguments, signed.nonce, signed.deadline)
-        if not is_signed_by(signed.account, digest, signed.signature) and not reader.source.has_code(signed.account):
+        if not is_signed_by(signed.account, digest, signed.signature) and not reader.source.code(signed.account):
             raise TamperedError(
                 "chain.signed-signature",
                 f"this is not what account {signed.account} signed, or what it signed is not so any more",

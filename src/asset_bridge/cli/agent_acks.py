@@ -15,7 +15,7 @@ from threading import Event, Thread
 from asset_bridge.chain.adapter import RpcChain
 from asset_bridge.chain.keys import AccountKey
 from asset_bridge.cli.app import App
-from asset_bridge.cli.session import provider
+from asset_bridge.cli.session import chosen_network, provider
 from asset_bridge.client.provider import ACK_ACCOUNT
 from asset_bridge.errors import BridgeError, InputError
 from asset_bridge.nodes.provider_acks import ProviderAcks, build_ack_app
@@ -39,7 +39,7 @@ class AckServer:
             raise InputError("cli.ack", f"{place!r} is not HOST:PORT", hint="write it as 127.0.0.1:8460")
         self._host, self._port = host.strip("[]"), int(port)
         home = Home.open(app.home)
-        vault, network = home.unlock(app.passphrase, os.urandom), home.network
+        vault, network = home.unlock(app.passphrase, os.urandom), chosen_network(app) or home.network
         if ACK_ACCOUNT not in vault.account_names:
             raise InputError("cli.ack", "this home has no key for acks", hint="asset-bridge account ack https://…")
         key, own = AccountKey(vault.account(ACK_ACCOUNT).reveal()), AccountKey(vault.account().reveal())

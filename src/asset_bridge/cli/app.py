@@ -35,9 +35,17 @@ class SignOnly(NamedTuple):
 class App:
     """What a command works with. Holds no secret longer than the call that asked for it."""
 
-    def __init__(self, home: Path, as_json: bool, passphrase_file: Path | None, passphrase_fd: int | None) -> None:
+    def __init__(
+        self,
+        home: Path,
+        as_json: bool,
+        passphrase_file: Path | None,
+        passphrase_fd: int | None,
+        network: str | None = None,
+    ) -> None:
         self.home = home
         self.as_json = as_json
+        self.network = network  # where the network.toml is that was asked for; None: the home's own
         self.sign_only: SignOnly | None = None
         self._file, self._fd = passphrase_file, passphrase_fd
         self._kept: str | None = None
@@ -98,8 +106,10 @@ class App:
             click.echo(f"\nnext: {clean(next_command)}")
 
     def command(self, rest: str) -> str:
-        """`asset-bridge REST` as this person must type it: with --home where it is not the default, before any redirection."""
+        """`asset-bridge REST` as this person must type it: with --home and --network where they were given, before any redirection."""
         given = "" if self.home == default_home() else f" --home {shlex.quote(str(self.home))}"
+        if self.network is not None and self.network != settings.network_source():
+            given += f" --network {shlex.quote(self.network)}"
         words, redirect, target = rest.partition(" > ")
         return f"asset-bridge {words}{given}{redirect}{target}"
 
@@ -129,19 +139,29 @@ Command = Callable[..., None]
 
 
 def common(function: Command) -> Command:
-    """Add --home, --json and the passphrase options; the command is called as `function(app, …)`."""
+    """Add --home, --network, --json and the passphrase options; the command is called as `function(app, …)`."""
     path = click.Path(path_type=Path)
 
     @click.option("--home", type=path, help="Folder with keys and settings [ASSET_BRIDGE_HOME, ~/.asset-bridge].")
+    @click.option(
+        "--network", metavar="FILE|URL", help="The network.toml to work with [ASSET_BRIDGE_NETWORK, the home's own]."
+    )
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
     @click.option("--passphrase-file", type=path, help="Read the passphrase from a file.")
     @click.option("--passphrase-fd", type=int, help="Read the passphrase from an open file descriptor.")
     @functools.wraps(function)
     def wrapped(
-        *, home: Path | None, as_json: bool, passphrase_file: Path | None, passphrase_fd: int | None, **rest: Any
+        *,
+        home: Path | None,
+        network: str | None,
+        as_json: bool,
+        passphrase_file: Path | None,
+        passphrase_fd: int | None,
+        **rest: Any,
     ) -> None:
         file = None if passphrase_fd is not None else settings.passphrase_file(passphrase_file)
-        app = App(settings.home_folder(home), as_json, file, passphrase_fd)
+        source = settings.network_source(network)
+        app = App(settings.home_folder(home), as_json, file, passphrase_fd, source)
         try:
             function(app, **rest)
         finally:

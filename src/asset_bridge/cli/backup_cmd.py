@@ -71,16 +71,19 @@ def backup(app: App, *, folder: Path, shares: str | None) -> None:
 @click.option(
     "--share", "shares", type=FILE, multiple=True, help="A recovery share, in place of the keys file; repeat."
 )
-@click.option("--network", required=True, metavar="FILE|URL", help="The network.toml to work with.")
 @click.option("--second-place", type=click.Path(path_type=Path), required=True, help="Where the period keys are.")
 @common
-def restore(app: App, *, files: tuple[Path, ...], shares: tuple[Path, ...], network: str, second_place: Path) -> None:
+def restore(app: App, *, files: tuple[Path, ...], shares: tuple[Path, ...], second_place: Path) -> None:
     """Make a home again from the two files of a backup, or from the tweaks file and recovery shares."""
     if len(files) != (1 if shares else 2):
         wanted = "the tweaks file alone" if shares else "the keys file and the tweaks file"
         raise InputError("cli.restore-files", f"restore needs {wanted}", hint=app.command("restore --help"))
+    if app.network is None:
+        hint = "take network.toml from your network's operator"
+        raise InputError("cli.network", "restore needs --network FILE|URL", hint=hint)
     place = second_place.expanduser().absolute()
-    known = load_network(network)
+    known = load_network(app.network)
+    app.network = None  # from now on it is the home's own
     if shares:
         home = recover_home(
             app.home,

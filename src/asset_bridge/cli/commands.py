@@ -101,6 +101,11 @@ COMMANDS = {
         "A development network on this machine: chain, storage nodes, light node, TEE nodes (simulated attestation).",
     ),
     "tokens": Entry("tokens_cmd", "tokens", "Which tokens may be a price on this network."),
+    "exchanges": Entry("exchanges_cmd", "exchanges", "Which Exchanges take orders for the assets of this network."),
+    "governor": Entry(
+        "governor_cmd", "governor", "Who keeps this network's lists, and which TEE nodes' evidence counts."
+    ),
+    "network": Entry("network_cmd", "network", "Which network this home works with."),
     "deploy": Entry("deploy_cmd", "deploy", "Deploy the contracts and write network.toml."),
     "demo": Entry(
         "demo_cmd", "demo", "Run a whole trade on this machine, and show that nobody else can read the data."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 import sys
 import time
@@ -14,7 +15,9 @@ import click
 
 from asset_bridge.chain.adapter import RpcChain
 from asset_bridge.cli.app import App, common, examples
+from asset_bridge.cli.exchanges_cmd import state_of
 from asset_bridge.cli.output import amount, size
+from asset_bridge.cli.session import chosen_network
 from asset_bridge.errors import BridgeError
 from asset_bridge.trade.network import deployment_of
 from asset_bridge.vault.home import Home
@@ -52,7 +55,7 @@ def look(app: App) -> Iterator[Finding]:
     yield from _kubos(app.home / "nodes")
     place = home.info.second_place
     yield Finding("second place", place.is_dir(), str(place), "mount it again: retiring and approving need it")
-    yield from _network(home.network, home.info.address)
+    yield from _network(chosen_network(app) or home.network, home.info.address)
 
 
 def _kubos(folder: Path) -> Iterator[Finding]:
@@ -96,6 +99,8 @@ def _network(network: Network, address: str) -> Iterator[Finding]:
         return "code is what network.toml says"
 
     yield _check("contracts", contracts)
+    listed = lambda: state_of(chain.exchange_listing(chain.exchange), chain.block().timestamp)  # noqa: E731
+    yield _check("exchange", listed)  # a closed one is no fault: its orders go on
     yield _check("balance", lambda: _balance(chain, address), enough=lambda text: not text.startswith("0 "))
     yield from _nodes(network, chain)
 
@@ -115,11 +120,22 @@ def _nodes(network: Network, chain: RpcChain) -> Iterator[Finding]:
             try:
                 answer = httpx.get(f"{peer.url}/health", timeout=5, trust_env=False)
                 reasons = "" if answer.status_code == 200 else f"unhealthy: {answer.text[:200]}"
+                if not reasons and role == "light node":
+                    reasons = _other_exchange(httpx.get(f"{peer.url}/v1/info", timeout=5, trust_env=False).text, chain)
             except httpx.HTTPError as error:
                 reasons = f"does not answer ({type(error).__name__})"
             yield Finding(f"{role} {peer.url}", not reasons, reasons or "healthy", "ask its operator, or use another")
     live = lambda: f"{sum(node.live for node in chain.nodes(NodeKind.TEE))} live in the registry"  # noqa: E731
     yield _check("TEE nodes", live, enough=lambda text: int(text.split()[0]) >= 2)
+
+
+def _other_exchange(info: str, chain: RpcChain) -> str:
+    """What is wrong with a light node that works for another Exchange than this network's: it can record no delivery here."""
+    try:
+        named = json.loads(info)["exchange"]
+    except (ValueError, TypeError, KeyError):
+        return "does not say which Exchange it works for"
+    return "" if named == chain.exchange else f"works for the Exchange {named}, not for {chain.exchange}"
 
 
 def _check(what: str, run: Callable[[], str], *, enough: Callable[[str], bool] = bool) -> Finding:

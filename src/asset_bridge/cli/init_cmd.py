@@ -9,7 +9,6 @@ from pathlib import Path
 
 import click
 
-from asset_bridge import settings
 from asset_bridge.cli.app import App, common, examples
 from asset_bridge.cli.backup_cmd import share_lines, shares_of
 from asset_bridge.client.homes import load_network, make_home
@@ -23,13 +22,12 @@ from asset_bridge.errors import InputError
         "asset-bridge init --network https://example.org/network.toml --second-place /media/second-place",
     ),
 )
-@click.option("--network", metavar="FILE|URL", help="The network.toml to work with [ASSET_BRIDGE_NETWORK].")
 @click.option("--second-place", type=click.Path(path_type=Path), help="Folder on another disk for the period key.")
 @click.option(
     "--recovery-shares", metavar="K/N", help="Also write N recovery shares beside the home; any K recover it."
 )
 @common
-def init(app: App, *, network: str | None, second_place: Path | None, recovery_shares: str | None) -> None:
+def init(app: App, *, second_place: Path | None, recovery_shares: str | None) -> None:
     """Make a home: keys, settings, and a second place for what must never be in a backup.
 
     The home holds an encrypted keystore. The second place (another disk, best a removable one) holds the key that the backup
@@ -39,7 +37,7 @@ def init(app: App, *, network: str | None, second_place: Path | None, recovery_s
     chosen = (second_place or app.home.with_name(app.home.name + "-second-place")).expanduser().absolute()
     if recovery_shares is not None:
         shares_of(recovery_shares)
-    source = settings.network_source(network)
+    source, app.network = app.network, None  # from now on it is the home's own
     if source is None:
         hint = "take network.toml from your network's operator, or run: asset-bridge devnet up"
         raise InputError("cli.network", "init needs --network FILE|URL", hint=hint)

@@ -22,7 +22,7 @@ from asset_bridge.cli.output import print_error
 from asset_bridge.errors import BridgeError, DefectError, StoppedError, UnavailableError
 
 GROUPS = (
-    ("Start", ("init", "backup", "restore", "account", "balance", "doctor")),
+    ("Start", ("init", "backup", "restore", "account", "balance", "network", "doctor")),
     (
         "Provider",
         ("publish", "assets", "inbox", "approve", "deny", "claim", "revoke", "reseal", "regenerate", "retire"),
@@ -45,7 +45,7 @@ GROUPS = (
             "status",
         ),
     ),
-    ("Operator", ("node", "deploy", "tokens", "devnet", "demo")),
+    ("Operator", ("node", "deploy", "tokens", "exchanges", "governor", "devnet", "demo")),
 )
 
 

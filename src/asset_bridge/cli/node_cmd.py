@@ -15,7 +15,7 @@ from asset_bridge.chain.records import Node, NodeKind
 from asset_bridge.cli.app import App, common, examples
 from asset_bridge.cli.node_import import import_
 from asset_bridge.cli.output import amount, ask, jsonable, moment, remaining, short, table
-from asset_bridge.cli.session import consumer, cost_lines, pick, provider, size_of, wei_of, yes_option
+from asset_bridge.cli.session import chosen_network, consumer, cost_lines, pick, provider, size_of, wei_of, yes_option
 from asset_bridge.cli.storage_table import storage_lines
 from asset_bridge.client.examine import verdicts
 from asset_bridge.errors import BridgeError, RefusedError
@@ -127,7 +127,7 @@ def start(
     if file.kubo and not file.kubo_api:
         obtain_kubo(app.note)
     app.note(f"{kind} node in {where}; stop it with Ctrl-C")
-    run_node(file, app.passphrase)
+    run_node(file, app.passphrase, chosen_network(app))
 
 
 @node.command(
@@ -219,7 +219,7 @@ def status(app: App, *, node_id: str) -> None:
 @common
 def renew(app: App, *, folder: Path) -> None:
     """Renew the registration of a light or storage node that is not running. Running nodes and TEE nodes renew themselves."""
-    epoch = renew_node(NodeFile.load(folder.absolute()), app.passphrase)
+    epoch = renew_node(NodeFile.load(folder.absolute()), app.passphrase, chosen_network(app))
     app.result({"epoch": epoch}, [f"registered, epoch {epoch}"], next_command=app.command("node list"))
 
 

@@ -71,6 +71,8 @@ def reseal(app: App, *, order: str, policy: Path | None) -> None:
             f"failed     {node_label(done.names.get(name, ''), name)}: {', '.join(codes)}"
             for name, codes in done.failed
         ]
+        if done.failed:
+            lines.append("a node that is gone for good keeps its slot: new shares without it are made by `regenerate`")
         lines = lines or ["all shares are live; nothing to do"]
         again = f"reseal {label(order_id)}{needs_policy(session)}" if done.failed else f"status {label(order_id)}"
         app.result(done, [*lines, *cost_lines(*done.sent)], next_command=app.command(again))

@@ -17,9 +17,11 @@ from asset_bridge.cli.app import App
 from asset_bridge.cli.output import amount, seconds_of, short
 from asset_bridge.cli.signing import signing
 from asset_bridge.client import Consumer, Provider, Status
+from asset_bridge.client.homes import read_network
 from asset_bridge.client.results import ChosenNode
 from asset_bridge.errors import InputError, StoppedError, TamperedError, UnavailableError
 from asset_bridge.vault.home import Vault
+from asset_bridge.vault.network import Network
 
 _MIN_ID_DIGITS = 6
 LABEL_DIGITS = 12
@@ -29,8 +31,11 @@ DONE = (OrderState.DENIED, OrderState.CANCELLED, OrderState.EXPIRED, OrderState.
 @contextmanager
 def provider(app: App, *, acting: bool = True, vault: Vault | None = None) -> Iterator[Provider]:
     """The home's provider; `acting` takes the home's lock and resumes what an earlier run left pending. `vault`: see Session.open."""
+    network = chosen_network(app)
     with (
-        Provider.open(app.home, app.passphrase, progress=app.progress, exclusive=acting, vault=vault) as opened,
+        Provider.open(
+            app.home, app.passphrase, progress=app.progress, exclusive=acting, network=network, vault=vault
+        ) as opened,
         signing(app, opened),
     ):
         yield opened
@@ -39,11 +44,19 @@ def provider(app: App, *, acting: bool = True, vault: Vault | None = None) -> It
 @contextmanager
 def consumer(app: App, *, acting: bool = True, account: str = "default") -> Iterator[Consumer]:
     """The home's consumer; `acting` as in `provider`."""
+    network = chosen_network(app)
     with (
-        Consumer.open(app.home, app.passphrase, account=account, progress=app.progress, exclusive=acting) as opened,
+        Consumer.open(
+            app.home, app.passphrase, account=account, progress=app.progress, exclusive=acting, network=network
+        ) as opened,
         signing(app, opened),
     ):
         yield opened
+
+
+def chosen_network(app: App) -> Network | None:
+    """The network.toml that --network or ASSET_BRIDGE_NETWORK names; None: the home's own."""
+    return None if app.network is None else read_network(app.network)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ contract code hashes agreed with the chain.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import httpx
 from asset_bridge.chain.adapter import RpcChain
 from asset_bridge.chain.network import is_development
 from asset_bridge.errors import InputError, UnavailableError
-from asset_bridge.trade.network import deployment_of
+from asset_bridge.trade.network import deployment_of, require_beside
 from asset_bridge.vault.backup import BackedUp, backup, restore
 from asset_bridge.vault.home import Home, RandBytes
 from asset_bridge.vault.network import MAX_NETWORK_BYTES, Network
@@ -53,9 +54,33 @@ def load_network(source: str) -> KnownNetwork:
         TamperedError(chain.code-hash): a contract has other code than the file says.
         UnavailableError: the address or the chain does not answer.
     """
-    network = Network.from_toml(_download(source)) if "://" in source else Network.load(Path(source).expanduser())
+    network = read_network(source)
     check_network(network)
     return KnownNetwork(network)
+
+
+def read_network(source: str) -> Network:
+    """A network.toml from a file or a URL, before its chain was asked; whoever works with it compares (`check_network`, Session.open)."""
+    return Network.from_toml(_download(source)) if "://" in source else Network.load(Path(source).expanduser())
+
+
+def use_network(root: Path, network: KnownNetwork) -> Path | None:
+    """Make this the network of a home; what it used before is kept beside, and its path returned where that was another Exchange.
+
+    Raises:
+        InputError(trade.other-network): another chain, AssetLedger or NodeRegistry than the home's.
+        RefusedError(chain.exchange-unlisted): the AssetLedger does not list its Exchange.
+        UnavailableError(vault.home-busy): another process works on the home.
+    """
+    home = Home.open(root)
+    with home.exclusive():
+        before = home.network
+        require_beside(before, network.network)
+        with closing(RpcChain(deployment_of(network.network), network.network.rpc_urls)) as chain:
+            chain.require_listed_exchange()
+        kept = home.keep_network(before) if before.contracts != network.network.contracts else None
+        home.set_network(network.network)
+    return kept
 
 
 def check_network(network: Network) -> None:

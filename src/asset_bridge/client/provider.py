@@ -283,7 +283,7 @@ class Provider(Session):
 
     def shred(self, asset_id: bytes) -> shred_story.Shredded:
         """Make an asset unreadable for ever; run again where the certificate still names somebody silent."""
-        return shred_story.shred(self.desk, asset_id, self._peers.unpin)
+        return shred_story.shred(self.desk, asset_id, self._peers.unpin, self.desks_beside())
 
     def ack_endpoint(self, url: str, passphrase: Passphrase) -> tuple[str, Sent]:
         """Say in the profile that receipts of this provider's deliveries are acknowledged at `url`, by a key of this home that is made

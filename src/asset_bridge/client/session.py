@@ -33,7 +33,7 @@ from asset_bridge.trade import refund as refund_story
 from asset_bridge.trade.desk import Desk, no_progress
 from asset_bridge.trade.directory import Directory
 from asset_bridge.trade.documents.description import Description, decode_terms
-from asset_bridge.trade.network import deployment_of
+from asset_bridge.trade.network import deployment_of, require_beside
 from asset_bridge.trade.ports import ChainReader, Progress, RandBytes, TeeNode
 from asset_bridge.trade.remote import RemoteLight, RemoteTee
 from asset_bridge.trade.status import Status, status
@@ -53,6 +53,8 @@ class Session(Signing):
     def __init__(self, home: Home, desk: Desk, peers: Peers, lock: contextlib.ExitStack) -> None:
         self.home, self.desk, self._peers, self._lock = home, desk, peers, lock
         self._tokens: dict[str, Token] = {}
+        self._network: Network | None = None
+        self._beside: Callable[[], list[Desk]] = list
 
     @classmethod
     def open(
@@ -64,6 +66,7 @@ class Session(Signing):
         progress: Progress | None = None,
         exclusive: bool = True,
         vault: Vault | None = None,
+        network: Network | None = None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
         randbytes: RandBytes = os.urandom,
@@ -73,43 +76,66 @@ class Session(Signing):
         Args:
             exclusive: hold the home's lock and act; without it the session may only read.
             vault: this home's, unlocked already; then the passphrase is not looked at. For sessions that only read.
+            network: work with this one, as that of an older or a newer Exchange, and not with the home's own.
         Raises:
+            InputError(trade.other-network): `network` has another chain, AssetLedger or NodeRegistry than the home's.
+            RefusedError(chain.exchange-unlisted): the home's AssetLedger does not list the Exchange of `network`.
             UnavailableError(vault.home-busy): another process works on this home.
             TamperedError(chain.code-hash): a contract is not the one of network.toml.
         """
         opened = Home.open(Path(home).expanduser())
-        with contextlib.ExitStack() as lock:
+        lock = contextlib.ExitStack()  # closed by the session, or here when it does not come about
+        with contextlib.ExitStack() as failed:
+            failed.callback(lock.close)
             if exclusive:
                 lock.enter_context(opened.exclusive())
             vault = vault or opened.unlock(passphrase, randbytes)
             if exclusive:  # shredding reaches backups by this: the keys of periods whose retention is over
                 vault.tweaks.destroy_old_periods(int(clock()))
             key = AccountKey(vault.account(account).reveal())
-            network = opened.network
-            index_path = opened.chain_folder / "index.sqlite" if exclusive else None
-            chain = RpcChain(deployment_of(network), network.rpc_urls, index_path=index_path, clock=clock)
-            lock.callback(chain.close)
-            chain.check()
-            journal = opened.chain_folder / f"{key.address.lower()}.sqlite"
-            acting = RpcAccount(chain, key, journal, clock=clock, sleep=sleep)
-            lock.callback(acting.close)
-            if exclusive:
-                acting.resume()
-            peers = Peers(network, acting.reader, key, clock=clock, sleep=sleep, randbytes=randbytes)
-            desk = Desk(
-                account=acting,
-                signer=key,
-                vault=vault,
-                light=peers.light,
-                storage=peers.storage,
-                replicas=peers.replicas,
-                connect_tee=peers.tee,
-                clock=lambda: int(clock()),
-                randbytes=randbytes,
-                pause=lambda: sleep(PAUSE_SECONDS),
-                progress=progress or no_progress,
-            )
-            return cls(opened, desk, peers, lock.pop_all())
+            used = opened.network if network is None else network
+            own = opened.network
+            require_beside(own, used)
+
+            def connect(network: Network) -> tuple[Desk, Peers]:
+                deployment = deployment_of(network)
+                index_path = _index_of(opened, deployment.exchange) if exclusive else None
+                chain = RpcChain(deployment, network.rpc_urls, index_path=index_path, clock=clock)
+                lock.callback(chain.close)
+                chain.check()
+                if deployment.exchange != deployment_of(own).exchange:
+                    chain.require_listed_exchange()
+                journal = opened.chain_folder / f"{key.address.lower()}.sqlite"
+                acting = RpcAccount(chain, key, journal, clock=clock, sleep=sleep)
+                lock.callback(acting.close)
+                if exclusive:
+                    acting.resume()
+                peers = Peers(network, acting.reader, key, clock=clock, sleep=sleep, randbytes=randbytes)
+                desk = Desk(
+                    account=acting,
+                    signer=key,
+                    vault=vault,
+                    light=peers.light,
+                    storage=peers.storage,
+                    replicas=peers.replicas,
+                    connect_tee=peers.tee,
+                    clock=lambda: int(clock()),
+                    randbytes=randbytes,
+                    pause=lambda: sleep(PAUSE_SECONDS),
+                    progress=progress or no_progress,
+                )
+                return desk, peers
+
+            desk, peers = connect(used)
+
+            def beside() -> list[Desk]:
+                here = desk.reader.exchange
+                return [connect(one)[0] for one in opened.networks() if deployment_of(one).exchange != here]
+
+            made = cls(opened, desk, peers, lock)
+            made._network, made._beside = used, beside
+            failed.pop_all()
+            return made
 
     def __enter__(self) -> Self:
         return self
@@ -137,8 +163,8 @@ class Session(Signing):
 
     @property
     def network(self) -> Network:
-        """The network this home works on."""
-        return self.home.network
+        """The network this session works on."""
+        return self._network or self.home.network
 
     def coins_wei(self) -> int:
         """The account's own coins."""
@@ -187,6 +213,10 @@ class Session(Signing):
     def storage(self) -> Storage:
         """The network's storage: each storage node, the bodies of this account's own ones, and what the light nodes' audits found."""
         return self._peers.storage_status(self.nodes(), self.address)
+
+    def desks_beside(self) -> list[Desk]:
+        """This account at the other Exchanges that the home has worked with (`network use` keeps their files)."""
+        return self._beside()
 
     def withdraw_node(self, node_id: bytes) -> Sent:
         """Take a node of this account out of the registry, and its stake back once nothing rests on it."""
@@ -340,6 +370,12 @@ class Session(Signing):
     def close_challenge(self, order_id: bytes) -> tuple[Sent, ...]:
         """As anyone: end a challenge that was not answered in time; price and bond go back."""
         return challenge_story.close(self.desk, order_id)
+
+
+def _index_of(home: Home, exchange: str) -> Path:
+    """The index of an Exchange's events: the home's own Exchange, and others beside it, so that neither is built anew each time."""
+    own = exchange == deployment_of(home.network).exchange
+    return home.chain_folder / ("index.sqlite" if own else f"index-{exchange.lower()}.sqlite")
 
 
 class Peers:

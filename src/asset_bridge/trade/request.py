@@ -22,6 +22,7 @@ from asset_bridge.trade.desk import Desk
 from asset_bridge.trade.documents.description import Description
 from asset_bridge.trade.documents.form import Attachment, Form, encode_form, with_attachments
 from asset_bridge.trade.documents.template import validate_application
+from asset_bridge.trade.exchanges import require_open
 from asset_bridge.trade.order_record import OrderRecord, order_keys
 from asset_bridge.trade.profile import read_profile
 from asset_bridge.trade.publish import upload_document
@@ -54,7 +55,9 @@ def request(
     Raises:
         InputError(trade.application, trade.attachment): the application does not fit the provider's template.
         InputError(trade.offer-changed, trade.retired): the listing is not what the person saw, or takes no requests.
+        InputError(trade.exchange-closed, trade.too-early): the network's Exchange takes no requests, any more or yet.
     """
+    require_open(desk.reader)
     asset = checked_asset(desk.reader, asset_id, At.HEAD)
     if asset.retired:
         raise InputError(

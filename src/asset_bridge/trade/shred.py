@@ -8,7 +8,7 @@ asset lose it, or that an untrue receipt is noticed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,27 +50,36 @@ class Shredded:
         return not self.certificate["silent_slots"] and not self.certificate["silent_storage"]
 
 
-def shred(desk: Desk, asset_id: bytes, unpin: Unpin) -> Shredded:
+def shred(desk: Desk, asset_id: bytes, unpin: Unpin, beside: Sequence[Desk] = ()) -> Shredded:
     """Shred an asset; run it again to shorten the certificate's lists.
 
+    Args:
+        beside: this provider at the other Exchanges of the same AssetLedger; orders end there too.
     Raises:
+        InputError(trade.other-exchange): orders may be at an Exchange that is not among these. Nothing was done.
         InputError(trade.role, trade.busy): not this provider's asset, or a paid order still relies on it. Nothing was done.
         InputError(trade.no-tweak-here): this home never held the asset's tweak, so shredding here would prove nothing.
         UnavailableError(vault.second-place): backups cannot be reached without it. Nothing was done.
     """
-    asset = desk.reader.asset(asset_id)
+    asset, desks = desk.reader.asset(asset_id), (desk, *beside)
     container = container_id_of(asset)
+    _require_every_exchange(desks)
     name = SHREDDED + container.hex()
     begun = desk.vault.journal.get(name)
     earlier = decode_certificate(begun, desk.address) if begun is not None else None
     if earlier is None:
         _require_tweak(desk, asset, container)
     sent = [] if asset.retired else [retire(desk, asset_id)]
-    orders = desk.reader.orders(asset_id=asset_id)
-    for order in orders:
-        sent += _end(desk, order)
-    nodes, sent_receipts = _destroyed(desk, [order.order_id for order in orders])
-    sent += sent_receipts
+    found = [(one, one.reader.orders(asset_id=asset_id)) for one in desks]
+    orders = [order for _, these in found for order in these]
+    for one, these in found:
+        for order in these:
+            sent += _end(one, order)
+    nodes: dict[str, list[str]] = {"destroyed": [], "ended": [], "silent": []}
+    for one, these in found:
+        kinds, sent_receipts = _destroyed(one, [order.order_id for order in these])
+        nodes = {kind: [*nodes[kind], *kinds[kind]] for kind in nodes}
+        sent += sent_receipts
     destroyed_at, unreadable_at = _destroy(desk, container, name, earlier)
     receipts, silent_storage = unpinned(desk, asset, unpin)
     known = [*earlier.get("unpinned", []), *receipts] if earlier is not None else receipts
@@ -95,6 +104,19 @@ def shred(desk: Desk, asset_id: bytes, unpin: Unpin) -> Shredded:
     document = _sign(desk.signer, table)
     desk.vault.journal.put(name, document)
     return Shredded(table, document, tuple(sent))
+
+
+def _require_every_exchange(desks: Sequence[Desk]) -> None:
+    """An asset is for sale at every Exchange that its ledger lists: a certificate that leaves one out would not be true."""
+    reader = desks[0].reader
+    now_at, known = reader.block().timestamp, {one.reader.exchange for one in desks}
+    for one in reader.exchange_listings():
+        if one.address not in known and 0 < one.ledger_from <= now_at:
+            raise InputError(
+                "trade.other-exchange",
+                f"Orders of this asset may be at the Exchange {one.address}, and this home has no network.toml of it.",
+                hint="take it from the operator, run: asset-bridge network use FILE, then shred; the home then reaches both",
+            )
 
 
 def _require_tweak(desk: Desk, asset: Asset, container: bytes) -> None:

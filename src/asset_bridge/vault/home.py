@@ -207,6 +207,17 @@ class Home:
             )
         network.save(self.root / "network.toml")
 
+    def keep_network(self, network: Network) -> Path:
+        """Keep a network.toml that this home worked with, as `networks/EXCHANGE.toml`; its path."""
+        path = self._folder("networks") / f"{network.contracts['Exchange'].address}.toml"
+        network.save(path)
+        return path
+
+    def networks(self) -> list[Network]:
+        """The networks that this home works with and has worked with, one for each Exchange."""
+        kept = [Network.load(path) for path in sorted((self.root / "networks").glob("*.toml"))]
+        return list({one.contracts["Exchange"].address: one for one in (*kept, self.network)}.values())
+
     @property
     def policy_path(self) -> Path:
         """Where the provider's policy file lies, if there is one."""

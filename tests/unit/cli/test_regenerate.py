@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from asset_bridge.chain.records import OrderState
-from asset_bridge.cli import regenerate_cmd, submit_cmd
+from asset_bridge.cli import regenerate_cmd, revoke_cmd, submit_cmd
 from asset_bridge.errors import InputError, RefusedError, TamperedError
 from tests.support.trade_steps import Trade
 from tests.unit.cli.test_submit import Run, refused, run, trade
@@ -99,3 +99,11 @@ def test_options_that_do_not_go_together_and_files_that_are_none(
     other = "0x" + trade.order_id.hex()
     refused(run, "cli.regenerate", InputError, "provider", command, other, "--agreed", proposal, "--yes")
     refused(run, "cli.not-confirmed", RefusedError, "provider", command, other)
+
+
+def test_a_reseal_that_fails_names_what_helps_where_the_node_is_gone(trade: Trade, run: Run, order: str) -> None:
+    trade.scene.start_tee(trade.scene.tees[0])
+    trade.scene.tees[0].core = None
+    shown = run("provider", revoke_cmd.reseal, order)
+    assert "failed     operator 0" in shown
+    assert "new shares without it are made by `regenerate`" in shown

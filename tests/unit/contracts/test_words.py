@@ -186,6 +186,7 @@ def test_of_an_unmet_bond_each_answer_has_had_its_part(challenges: ChallengeWorl
     assert (challenger, kept, by, answered, met) == (world.consumer.address, bond, world.now + DAY, 0b1010, False)
     world.move_to(by)
     world.close(order)
+    assert not logged(world.challenge)["Refunded"].agreed  # type: ignore[attr-defined]
     part = bond // 3
     assert world.challenge.withdrawable(world.provider.address) == 2 * part
     assert world.challenge.withdrawable(world.consumer.address) == bond - 2 * part

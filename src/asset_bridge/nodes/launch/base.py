@@ -30,7 +30,7 @@ from asset_bridge.nodes.node_file import NodeFile
 from asset_bridge.nodes.serve import Tls, bind, serve
 from asset_bridge.trade.directory import connect_pinned
 from asset_bridge.trade.documents.endpoint import Endpoint
-from asset_bridge.trade.network import deployment_of
+from asset_bridge.trade.network import deployment_of, require_beside
 from asset_bridge.trade.ports import BlockSource
 from asset_bridge.trade.register import NodePlan, announce
 from asset_bridge.trade.remote import RemoteLight
@@ -214,11 +214,12 @@ class StartNodes:
         return MultiSource(self._node.start_nodes(light=True)).get_block(cid)
 
 
-def begin(file: NodeFile, passphrase: Passphrase) -> Started:
-    """Lock the folder, open the operator's home, check the chain, bind the port.
+def begin(file: NodeFile, passphrase: Passphrase, network: Network | None = None) -> Started:
+    """Lock the folder, open the operator's home, check the chain, bind the port. `network`: another Exchange's than the home's own.
 
     Raises:
         UnavailableError(nodes.busy): another process runs this node.
+        InputError(trade.other-network): `network` is not one of the home's.
         InputError(vault.passphrase …), TamperedError(chain.code-hash), RefusedError(transport.no-tls): as their rooms say.
     """
     check_bind(file.host, has_tls=bool(file.tls_certificate), behind_proxy=file.behind_proxy)
@@ -227,12 +228,15 @@ def begin(file: NodeFile, passphrase: Passphrase) -> Started:
     file.port_file.unlink(missing_ok=True)
     home = Home.open(file.home)
     key = AccountKey(home.unlock(passphrase, os.urandom).account(file.account).reveal())
-    network = home.network
+    own, network = home.network, network or home.network
+    require_beside(own, network)
     pins = pins_of(file, network.rpc_urls)
     chain = RpcChain(
         deployment_of(network), network.rpc_urls, index_path=file.data_folder / "index.sqlite", tls=contexts(pins)
     )
     chain.check()
+    if network is not own:
+        chain.require_listed_exchange()
     account = RpcAccount(chain, key, home.chain_folder / f"{key.address.lower()}.sqlite")
     account.resume()
     listener = bind(file.host, file.port)

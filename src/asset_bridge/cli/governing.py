@@ -1,0 +1,62 @@
+"""Act as the network's governor: with the account of a home, or with a key file, as the one that deployed the contracts.
+
+Source: spec/cli.md C20. A key file acts without a home: the network comes from --network or the home's own file, and the journal of what
+was sent lives as long as the command, because each of these verbs may be given again.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import click
+
+from asset_bridge.chain.account import RpcAccount
+from asset_bridge.chain.adapter import RpcChain
+from asset_bridge.chain.keys import AccountKey
+from asset_bridge.cli.app import App
+from asset_bridge.cli.session import chosen_network, consumer
+from asset_bridge.errors import InputError
+from asset_bridge.trade.network import deployment_of
+from asset_bridge.trade.ports import ChainAccount
+from asset_bridge.vault.home import Home
+
+key_file_option = click.option(
+    "--key-file",
+    type=click.Path(path_type=Path, exists=True),
+    help="The governor's key, 32 bytes as hex, mode 0600 [the home's account].",
+)
+
+
+def key_of(key_file: Path) -> AccountKey:
+    """The account key in a file.
+
+    Raises:
+        InputError(cli.key-file): others can read it, or it does not hold 32 bytes of hex.
+    """
+    if key_file.stat().st_mode & 0o077:
+        raise InputError("cli.key-file", f"others can read {key_file}", hint=f"chmod 600 {key_file}")
+    try:
+        return AccountKey(bytes.fromhex(key_file.read_text().strip().removeprefix("0x")))
+    except ValueError:
+        raise InputError("cli.key-file", f"{key_file} does not hold 32 bytes of hex") from None
+
+
+@contextmanager
+def governing(app: App, key_file: Path | None) -> Iterator[ChainAccount]:
+    """The account that a governor's verb acts with."""
+    if key_file is None:
+        with consumer(app) as session:
+            yield session.desk.account
+        return
+    key = key_of(key_file)
+    network = chosen_network(app) or Home.open(app.home).network
+    with (
+        closing(RpcChain(deployment_of(network), network.rpc_urls)) as chain,
+        tempfile.TemporaryDirectory() as folder,
+        closing(RpcAccount(chain, key, Path(folder) / "journal.sqlite")) as account,
+    ):
+        chain.check()
+        yield account
