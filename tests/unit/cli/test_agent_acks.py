@@ -117,7 +117,15 @@ def test_the_home_is_unlocked_once_for_key_and_profile(trade: Trade, monkeypatch
     peers: Any = SimpleNamespace(light=desk.light, storage=desk.storage, replicas=desk.replicas, tee=desk.connect_tee)
     account: Any = SimpleNamespace(reader=desk.reader, address=desk.address, close=nothing)
     monkeypatch.setattr(session_module, "Provider", Provider)
-    for name, made in {"RpcChain": chain, "RpcAccount": account, "Peers": peers, "deployment_of": None}.items():
+    deployment = SimpleNamespace(exchange=desk.reader.exchange)
+    faked = {
+        "RpcChain": chain,
+        "RpcAccount": account,
+        "Peers": peers,
+        "deployment_of": deployment,
+        "require_beside": None,
+    }
+    for name, made in faked.items():
         monkeypatch.setattr(client_session, name, lambda *_, made=made, **__: made)
     unlocked, check = [], Home.check_passphrase
 
