@@ -329,6 +329,18 @@ def test_a_signed_precursor_that_is_a_point_is_verified(verifier: ABIContract) -
     assert verifier.verify(*case.arguments())
 
 
+def test_each_argument_has_its_length_and_there_is_a_signer(verifier: ABIContract) -> None:
+    """Nothing that is not read makes another proof of a valid one: each wrong length alone is refused, and so is nobody's signature."""
+    case = trade(0).cases[0]
+    assert verifier.verify(*case.arguments())
+    for field in ("capsule", "pk_a", "pk_b", "u1", "x_a", "proof"):
+        short = replace(case, **{field: getattr(case, field)[:-1]})  # type: ignore[arg-type]
+        assert not verifier.verify(*short.arguments()), field
+    assert not verifier.verify(*replace(case, proof=case.proof + b"\0").arguments())
+    nobody = replace(case, signer_address=ZERO, proof=case.proof[:SIGNATURE] + bytes(64) + case.proof[SIGNATURE + 64 :])
+    assert not verifier.verify(*nobody.arguments())
+
+
 def test_the_scalar_of_the_capsule_is_not_read(verifier: ABIContract) -> None:
     """The listing's capsule is checked by the consumer before payment; on chain only its two points are kept."""
     case = trade(0).cases[0]
