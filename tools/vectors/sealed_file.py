@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -19,96 +19,32 @@ import cbor2  # noqa: E402
 
 from asset_bridge.ipld.car import car_block, car_header  # noqa: E402
 from asset_bridge.ipld.unixfs import FileDagBuilder, file_dag  # noqa: E402
-from asset_bridge.sealing.floe import FloeParameters, FloeSealer  # noqa: E402
-from asset_bridge.sealing.header import SealedHeader, file_aad  # noqa: E402
-from asset_bridge.sealing.index import Index, Kind, MemberSpec  # noqa: E402
-from asset_bridge.sealing.package import KeyPackage  # noqa: E402
+from asset_bridge.sealing.header import file_aad  # noqa: E402
 from asset_bridge.sealing.padding import Padding, padme  # noqa: E402
-from asset_bridge.sealing.seal import Sealer, reader_of  # noqa: E402
+from tools.vectors import sealed_file_more  # noqa: E402
+from tools.vectors.sealed_file_parts import (  # noqa: E402
+    CONTAINER,
+    KEY,
+    LISTER,
+    MEMBERS,
+    OTHER_CONTAINER,
+    OTHER_KEY,
+    OTHER_LISTER,
+    SMALL,
+    Case,
+    crafted,
+    flip,
+    folder_index,
+    golden_package,
+    golden_parts,
+    plaintext,
+    raw_index,
+    sealed,
+    with_index,
+)
 
 FOLDER = ROOT / "spec" / "vectors"
-KEY, OTHER_KEY = bytes(range(32)), bytes(range(1, 33))
-CONTAINER, OTHER_CONTAINER = b"container id 16B", b"container id 17B"
-LISTER, OTHER_LISTER = b"\x11" * 20, b"\x22" * 20
-SMALL, FULL = FloeParameters(96), FloeParameters(1_048_576)
 EMPTY = hashlib.sha256(b"").hexdigest()
-MEMBERS = {"a.txt": b"first member", "b/c.ndjson": b'{"n":1}\n' * 20, "b/empty": b""}
-
-
-def fixed_bytes(seed: str) -> Callable[[int], bytes]:
-    """A stream of bytes that is the same every time."""
-    stream = hashlib.shake_256(seed.encode()).digest(1 << 16)
-    at = 0
-
-    def randbytes(size: int) -> bytes:
-        nonlocal at
-        at += size
-        return stream[at - size : at]
-
-    return randbytes
-
-
-def folder_index() -> Index:
-    """The index of MEMBERS."""
-    specs = [MemberSpec(path, len(data), "text/plain", 1_700_000_000) for path, data in MEMBERS.items()]
-    return Index.of(Kind.FOLDER, specs, ["nothing here"])
-
-
-def sealed(
-    index: Index, contents: list[bytes], padding: Padding, parameters: FloeParameters, container: bytes = CONTAINER
-) -> tuple[bytes, list[bytes]]:
-    """Header and segments as the product makes them."""
-    sealer = Sealer(
-        file_key=KEY,
-        container_id=container,
-        lister=LISTER,
-        index=index,
-        randbytes=fixed_bytes(f"{padding} {container!r}"),
-        padding=padding,
-        parameters=parameters,
-        workers=1,
-    )
-    segments = [bytes(segment) for segment in sealer.segments(reader_of([data]) for data in contents)]
-    return sealer.header, segments
-
-
-def crafted(plaintext: bytes, mode: int = 0, empty_last: bool = False) -> tuple[bytes, list[bytes]]:
-    """Header and segments around any plaintext, as a provider with the key could make them."""
-    randbytes = fixed_bytes("crafted")
-    padding = Padding(mode)
-    floe = FloeSealer(SMALL, KEY, file_aad(padding, CONTAINER, LISTER), randbytes(32))
-    size = SMALL.payload_bytes
-    pieces = [plaintext[at : at + size] for at in range(0, len(plaintext), size)] + ([b""] if empty_last else [])
-    segments = []
-    for position, piece in enumerate(pieces):
-        out = bytearray(len(piece) + 32)
-        floe.seal_into(out, memoryview(piece), position, position == len(pieces) - 1, randbytes(12))
-        segments.append(bytes(out))
-    return SealedHeader(padding, CONTAINER, floe.header).encode(), segments
-
-
-def plaintext(index: bytes, content: bytes, *, content_length: int | None = None, zeros: int = 0) -> bytes:
-    """Prologue, index, content and padding."""
-    length = len(content) if content_length is None else content_length
-    return length.to_bytes(8, "big") + len(index).to_bytes(4, "big") + index + content + bytes(zeros)
-
-
-def with_index(rows: object, content: bytes = b"", kind: int = 1) -> tuple[bytes, list[bytes]]:
-    """A container with any index."""
-    return crafted(plaintext(cbor2.dumps([1, kind, rows], canonical=True), content))
-
-
-def raw_index(encoded: bytes, content: bytes = b"") -> tuple[bytes, list[bytes]]:
-    """A container with any bytes for an index."""
-    return crafted(plaintext(encoded, content))
-
-
-def flip(data: bytes, at: int, bits: int = 1) -> bytes:
-    """`data` with bits of one byte changed."""
-    return data[:at] + bytes((data[at] ^ bits,)) + data[at + 1 :]
-
-
-Case = tuple[str, str, str, bytes, bytes, dict[str, str]]
 
 
 def header_cases() -> Iterator[Case]:
@@ -300,17 +236,6 @@ def package_cases() -> Iterator[Case]:
         yield f"package-other-{name}", code, "of another listing", b"", flip(good, at), {"object": "package"}
 
 
-def golden_parts() -> tuple[bytes, list[bytes]]:
-    """The golden container: the product's own parameters."""
-    return sealed(folder_index(), list(MEMBERS.values()), Padding.ON_CHAIN, FULL)
-
-
-def golden_package() -> KeyPackage:
-    """The key package of the golden container."""
-    body = b"".join(golden_parts()[1])
-    return KeyPackage(CONTAINER, bytes(range(32, 64)), file_dag(body).root.digest, len(body), 172)
-
-
 def golden() -> dict[str, object]:
     """Fixed inputs and all that follows from them."""
     header, segments = golden_parts()
@@ -363,8 +288,6 @@ def files() -> dict[Path, bytes]:
     written: dict[Path, bytes] = {}
     for room, content in {"sealed-file": golden(), "ipld": golden_ipld()}.items():
         written[FOLDER / room / "golden.json"] = (json.dumps(content, indent=1) + "\n").encode()
-    from tools.vectors import sealed_file_more  # it builds on this file
-
     further = [make() for make in sealed_file_more.ALL]
     for cases in (header_cases(), body_cases(), plaintext_cases(), package_cases(), *further):
         for case in cases:

@@ -11,7 +11,7 @@ import cbor2
 from asset_bridge.sealing.floe import FloeParameters, FloeSealer
 from asset_bridge.sealing.header import SealedHeader, file_aad
 from asset_bridge.sealing.padding import Padding, padme
-from tools.vectors import sealed_file as base
+from tools.vectors import sealed_file_parts as base
 
 Row = list[Any]
 ROW: Row = ["a", 3, "text/plain", 0]

@@ -1,6 +1,7 @@
 """The ack endpoint inside `asset-bridge agent --ack HOST:PORT`: the HTTP server on the main thread, the agent's turns beside it.
 
-Source: spec/node-http-tee.md §5. Promises: the key is read once, at start; the receipts lie in the home's folder of the chain, fsynced.
+Source: spec/node-http-tee.md §5. Promises: the home is unlocked once, at start, and the key read then; the receipts
+lie in the home's folder of the chain, fsynced.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from asset_bridge.trade.network import deployment_of
 from asset_bridge.trade.profile import read_profile
 from asset_bridge.transport.nonces import NonceStore
 from asset_bridge.transport.server import Guard
-from asset_bridge.vault.home import Home
+from asset_bridge.vault.home import Home, Vault
 
 WAIT_SECONDS = 5.0
 
@@ -45,13 +46,13 @@ class AckServer:
         self._chain = RpcChain(deployment_of(network), network.rpc_urls)
         self.acks = ProviderAcks(self._chain, home.chain_folder / "acks.sqlite", key, own.address, time.time)
         self._guard = Guard(network.chain_id, NonceStore(None), time.time)
-        self._urls = self._named(app, key.address)
+        self._urls = self._named(app, vault, key.address)
 
     @staticmethod
-    def _named(app: App, address: str) -> tuple[str, ...]:
+    def _named(app: App, vault: Vault, address: str) -> tuple[str, ...]:
         """The URL of the profile, if it names this key; a word to the owner if it does not."""
         try:
-            with provider(app, acting=False) as session:
+            with provider(app, acting=False, vault=vault) as session:
                 profile = read_profile(session.desk, session.address)
         except BridgeError as error:
             app.note(f"agent: the profile could not be read ({error.message}); serving all the same")

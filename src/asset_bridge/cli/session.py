@@ -20,6 +20,7 @@ from asset_bridge.client import Consumer, Provider, Status
 from asset_bridge.client.homes import read_network
 from asset_bridge.client.results import ChosenNode
 from asset_bridge.errors import InputError, StoppedError, TamperedError, UnavailableError
+from asset_bridge.vault.home import Vault
 from asset_bridge.vault.network import Network
 
 _MIN_ID_DIGITS = 6
@@ -28,11 +29,13 @@ DONE = (OrderState.DENIED, OrderState.CANCELLED, OrderState.EXPIRED, OrderState.
 
 
 @contextmanager
-def provider(app: App, *, acting: bool = True) -> Iterator[Provider]:
-    """The home's provider; `acting` takes the home's lock and resumes what an earlier run left pending."""
+def provider(app: App, *, acting: bool = True, vault: Vault | None = None) -> Iterator[Provider]:
+    """The home's provider; `acting` takes the home's lock and resumes what an earlier run left pending. `vault`: see Session.open."""
     network = chosen_network(app)
     with (
-        Provider.open(app.home, app.passphrase, progress=app.progress, exclusive=acting, network=network) as opened,
+        Provider.open(
+            app.home, app.passphrase, progress=app.progress, exclusive=acting, network=network, vault=vault
+        ) as opened,
         signing(app, opened),
     ):
         yield opened

@@ -39,7 +39,7 @@ from asset_bridge.trade.remote import RemoteLight, RemoteTee
 from asset_bridge.trade.status import Status, status
 from asset_bridge.trade.unpin import UnpinReceipt
 from asset_bridge.transport.client import Peer
-from asset_bridge.vault.home import Home
+from asset_bridge.vault.home import Home, Vault
 from asset_bridge.vault.network import Network
 from asset_bridge.vault.passphrase import Passphrase
 
@@ -65,6 +65,7 @@ class Session(Signing):
         account: str = "default",
         progress: Progress | None = None,
         exclusive: bool = True,
+        vault: Vault | None = None,
         network: Network | None = None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
@@ -74,6 +75,7 @@ class Session(Signing):
 
         Args:
             exclusive: hold the home's lock and act; without it the session may only read.
+            vault: this home's, unlocked already; then the passphrase is not looked at. For sessions that only read.
             network: work with this one, as that of an older or a newer Exchange, and not with the home's own.
         Raises:
             InputError(trade.other-network): `network` has another chain, AssetLedger or NodeRegistry than the home's.
@@ -87,7 +89,7 @@ class Session(Signing):
             failed.callback(lock.close)
             if exclusive:
                 lock.enter_context(opened.exclusive())
-            vault = opened.unlock(passphrase, randbytes)
+            vault = vault or opened.unlock(passphrase, randbytes)
             if exclusive:  # shredding reaches backups by this: the keys of periods whose retention is over
                 vault.tweaks.destroy_old_periods(int(clock()))
             key = AccountKey(vault.account(account).reveal())

@@ -24,6 +24,9 @@ def fixed(name: str, value: bytes, length_bytes: int) -> bytes:
 
 def unsigned(name: str, value: int, length_bytes: int) -> bytes:
     """Encode `value` big-endian in `length_bytes`; InputError(keys.size) when it does not fit."""
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << (8 * length_bytes):
-        raise InputError("keys.size", f"{name} must be a whole number of at most {length_bytes} bytes")
-    return value.to_bytes(length_bytes, "big")
+    if isinstance(value, int) and not isinstance(value, bool):
+        try:
+            return value.to_bytes(length_bytes, "big")
+        except OverflowError:  # negative, or too large
+            pass
+    raise InputError("keys.size", f"{name} must be a whole number of at most {length_bytes} bytes")

@@ -72,7 +72,8 @@ class Point:
     __slots__ = ("_coordinates", "_encoded", "_raw")
 
     def __init__(self, raw: Any, encoded: bytes | None = None, coordinates: Any = None) -> None:
-        self._raw = raw  # None: made of `coordinates`, 04 ‖ x ‖ y, when it is needed, since most points are only sent
+        # None: made of `coordinates`, 04 ‖ x ‖ y, or of the encoding when it is needed, since most points are only sent
+        self._raw = raw
         self._encoded = encoded
         self._coordinates = coordinates
 
@@ -106,7 +107,10 @@ class Point:
         """The library's own struct; read-only, for this room."""
         if self._raw is None:
             raw = _new(_PUBKEY)
-            lib.secp256k1_ec_pubkey_parse(_CTX, raw, self._coordinates, 65)
+            if self._coordinates is None:
+                lib.secp256k1_ec_pubkey_parse(_CTX, raw, self._encoded, POINT_BYTES)
+            else:
+                lib.secp256k1_ec_pubkey_parse(_CTX, raw, self._coordinates, 65)
             self._raw = raw  # whole, or other threads would see an empty one
         return self._raw
 
@@ -140,7 +144,7 @@ class SecretScalar:
     @classmethod
     def from_wide(cls, value: bytes) -> SecretScalar:
         """48 uniform bytes reduced mod n, without a branch on the value (K3)."""
-        wide = fixed("wide", value, WIDE_BYTES)
+        wide = value if isinstance(value, bytes) and len(value) == WIDE_BYTES else fixed("wide", value, WIDE_BYTES)
         try:
             return cls(_multiply_add_bytes(bytes(16) + wide[:16], _TWO_256, wide[16:]))
         except DefectError:  # a zero upper part, a lower part of n or more: one value in 2^127
@@ -184,6 +188,19 @@ def shared_point(secret: SecretScalar, point: Point) -> Point:
         raise DefectError("keys.curve", "the curve library refused a valid scalar")
     # The library makes the compressed form: a secret byte as a Python number shows in the cache (the timing study sees one parity bit).
     return Point(None, None, out)
+
+
+def shared_points(*pairs: tuple[SecretScalar, Point]) -> list[Point]:
+    """As `shared_point`, of several that are all sent: each comes encoded, and one set of the library's buffers does for all."""
+    raw, size, encoded, out = _new(_PUBKEY), _new(_SIZE, POINT_BYTES), _new(_BYTES_65), _new(_BYTES_65)
+    out[0], coordinates, points = 4, out + 1, []
+    for secret, point in pairs:
+        if not lib.secp256k1_ecdh(_CTX, coordinates, point.raw, secret.to_secret_bytes(), _raw_coordinates, _NULL):
+            raise DefectError("keys.curve", "the curve library refused a valid scalar")
+        lib.secp256k1_ec_pubkey_parse(_CTX, raw, out, 65)
+        lib.secp256k1_ec_pubkey_serialize(_CTX, encoded, size, raw, _COMPRESSED)
+        points.append(Point(None, _buffer(encoded, POINT_BYTES)[:]))
+    return points
 
 
 def secret_add(left: SecretScalar, right: SecretScalar) -> SecretScalar:

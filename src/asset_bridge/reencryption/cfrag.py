@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hmac
 from dataclasses import InitVar, dataclass
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from asset_bridge.errors import TamperedError
 from asset_bridge.keys.secp256k1 import (
@@ -22,7 +22,7 @@ from asset_bridge.keys.secp256k1 import (
     multiply_public,
     respond,
     same_point,
-    shared_point,
+    shared_points,
 )
 from asset_bridge.keys.signing import verify_digest
 from asset_bridge.reencryption.capsule import Capsule
@@ -33,8 +33,7 @@ from asset_bridge.reencryption.proof_of_check import CHECKED, require_checked
 CFRAG_BYTES = 359
 
 
-@dataclass(frozen=True, slots=True)
-class CapsuleFrag:
+class CapsuleFrag(NamedTuple):
     """A cfrag as a peer sent it: well-formed, nothing more."""
 
     e1: Point
@@ -142,9 +141,9 @@ def reencrypt(capsule: Capsule, kfrag: VerifiedKeyFrag) -> VerifiedCapsuleFrag:
     context = capsule.to_bytes() + kfrag.kfrag_id + u1.to_bytes() + kfrag.x_a.to_bytes()
     material = hmac.digest(rk.to_secret_bytes(), b"asset-bridge/1/cfrag-nonce\x00" + context, "sha512")
     tau = SecretScalar.from_wide(material[:WIDE_BYTES])
-    e1, v1 = shared_point(rk, capsule.e), shared_point(rk, capsule.v)
-    e2, v2, u2 = shared_point(tau, capsule.e), shared_point(tau, capsule.v), shared_point(tau, PARAMETER_U)
-    challenge = cfrag_challenge(capsule.e, e1, e2, capsule.v, v1, v2, PARAMETER_U, u1, u2)
+    e, v = capsule.e, capsule.v
+    e1, v1, e2, v2, u2 = shared_points((rk, e), (rk, v), (tau, e), (tau, v), (tau, PARAMETER_U))
+    challenge = cfrag_challenge(e, e1, e2, v, v1, v2, PARAMETER_U, u1, u2)
     z = respond(tau, rk, challenge)
     frag = CapsuleFrag(e1, v1, kfrag.kfrag_id, kfrag.x_a, e2, v2, u1, u2, z, kfrag.receiver_signature[:64])
     return VerifiedCapsuleFrag(frag, capsule.to_bytes(), kfrag.signer, kfrag.pk_a, kfrag.pk_b, CHECKED)

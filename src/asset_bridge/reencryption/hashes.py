@@ -7,7 +7,9 @@ Promises: secret inputs only reach SHA-256 and `SecretScalar.from_digest`; publi
 
 from __future__ import annotations
 
+import functools
 import hashlib
+from collections.abc import Iterable
 
 from asset_bridge.keys.secp256k1 import ORDER, Point, SecretScalar
 
@@ -16,13 +18,22 @@ _CAPSULE, _CFRAG = b"CAPSULE_POINTS", b"CFRAG_VERIFICATION"
 _INDEX, _SHARED = b"POLYNOMIAL_ARG", b"SHARED_SECRET"
 
 
-def _digest(domain: bytes, parts: tuple[bytes, ...]) -> bytes:
-    return hashlib.sha256(len(domain).to_bytes(4, "big") + domain + b"".join(parts)).digest()
+def _digest(domain: bytes, parts: Iterable[bytes]) -> bytes:
+    return hashlib.sha256(_head(domain) + b"".join(parts)).digest()
+
+
+@functools.cache
+def _head(domain: bytes) -> bytes:
+    return len(domain).to_bytes(4, "big") + domain
 
 
 def public_scalar(domain: bytes, *parts: bytes) -> int:
     """(SHA-256(len(domain) ‖ domain ‖ parts) mod (n-1)) + 1, for parts that everybody may know (R3)."""
-    return int.from_bytes(_digest(domain, parts), "big") % (ORDER - 1) + 1
+    return _number(_digest(domain, parts))
+
+
+def _number(public_digest: bytes) -> int:
+    return int.from_bytes(public_digest, "big") % (ORDER - 1) + 1
 
 
 def capsule_challenge(e: Point, v: Point) -> int:
@@ -32,7 +43,7 @@ def capsule_challenge(e: Point, v: Point) -> int:
 
 def cfrag_challenge(*points: Point) -> int:
     """The challenge of a cfrag's proof over E, E1, E2, V, V1, V2, U, U1, U2 in this order."""
-    return public_scalar(_CFRAG, *map(Point.to_bytes, points))
+    return _number(_digest(_CFRAG, [point.to_bytes() for point in points]))
 
 
 def shared_secret(x_a: bytes, pk_b: bytes, dh: bytes) -> SecretScalar:

@@ -33,8 +33,11 @@ def name_ack_endpoint(desk: Desk, ack_address: str, url: str) -> Sent:
     """Say in the profile which key acknowledges this provider's receipts, and where; both empty: nobody does.
 
     Raises:
-        InputError(trade.no-profile): nothing was published yet. InputError(trade.document): no URL or no address.
+        InputError(trade.no-profile): nothing was published yet.
+        InputError(trade.document): no URL, one that no TEE node would ask, or no address.
     """
+    if url and not url.lower().startswith("https://") and not desk.reader.is_development:
+        raise InputError("trade.document", "TEE nodes ask at https addresses only", hint="name it as https://…")
     found = desk.reader.profile(desk.address)
     document = replace(read_profile(desk, desk.address), ack_address=ack_address, ack_url=url).encode()
     root = file_dag(document).root

@@ -30,6 +30,7 @@ from asset_bridge.trade.unpin import UnpinReceipt
 from asset_bridge.transport.client import Peer
 from asset_bridge.transport.wire import bytes_of, from_json, hex_of, load_json, to_json
 
+ACK_ANSWER_BYTES = 16_384
 _T = TypeVar("_T")
 RECEIPT_LENGTHS = {
     "cfrag_digest": 32,
@@ -277,7 +278,7 @@ class RemoteLight:
     def acknowledge(self, order_id: bytes, fetch: FetchSignature, receipt: DeliveryReceipt) -> Ack:
         """Ask it to keep a receipt; its `Ack` is unverified."""
         body = {"order_id": hex_of(order_id), "fetch": to_json(fetch), "receipt": to_json(receipt)}
-        answer = self._peer.post("/v1/acks", body, idempotent=True)
+        answer = self._peer.post("/v1/acks", body, idempotent=True, max_bytes=ACK_ANSWER_BYTES)
         return _checked(self._peer, lambda: from_json(Ack, answer, RECEIPT_LENGTHS))
 
 

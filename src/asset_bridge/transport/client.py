@@ -53,11 +53,7 @@ class Peer:
         timeout_seconds: float = 20.0,
         attempts: int = 4,
     ) -> None:
-        url = httpx.URL(base_url)
-        if url.scheme not in ("http", "https") or not url.host or url.query or url.fragment or url.userinfo:
-            raise InputError(
-                "transport.url", "A node's URL must be http(s)://host[:port] without user, query or fragment."
-            )
+        url = _base_url(base_url)
         self.name, self.base_url = name, str(url).rstrip("/")
         self._chain_id, self._signer, self._clock, self._randbytes, self._sleep = (
             chain_id,
@@ -275,6 +271,16 @@ class Peer:
             hint="Use another node.",
             actor=self.name,
         )
+
+
+def _base_url(text: str) -> httpx.URL:
+    try:
+        url = httpx.URL(text)
+        if url.scheme in ("http", "https") and url.host and not (url.query or url.fragment or url.userinfo):
+            return url
+    except (httpx.InvalidURL, UnicodeError):  # the host's name is read by IDNA, whose refusals are UnicodeErrors
+        pass
+    raise InputError("transport.url", "A node's URL must be http(s)://host[:port] without user, query or fragment.")
 
 
 def _is_passing(failure: BridgeError) -> bool:

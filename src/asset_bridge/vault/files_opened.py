@@ -33,6 +33,7 @@ from asset_bridge.vault.files import (
     written_only_if_whole,
 )
 from asset_bridge.vault.files_sealed import told_by_threads, write_all, write_all_at
+from asset_bridge.vault.passing import Passing, crowds_memory, passing_each
 
 SUMS_NAME = "SHA256SUMS"
 OWN_PREFIX = "asset-bridge-"
@@ -121,11 +122,13 @@ def write_member(
     base = sum(member.size_bytes for member in members[:number])
     told = told_by_threads(progress, end - start)
     require_free_space(existing_folder(out.parent), end - start)
+    passing = Passing(crowds_memory(2 * (end - start)))
     with written_only_if_whole(out) as file:
         descriptor = file.fileno()
 
         def take(offset: int, content: memoryview) -> None:
             write_all_at(descriptor, content, offset - base - start)
+            passing.passed(descriptor, offset - base - start, len(content))
             told(len(content))
 
         opener.scatter(take, start=base + start, end=base + end)
@@ -145,6 +148,7 @@ def _write_content(opener: Opener, part: Path, progress: Progress | None) -> dic
         os.close(os.open(part / member.path, _CREATE, 0o600))
     told = told_by_threads(progress, opener.content_length_bytes)
     hashers = [hashlib.sha256() for _ in members]
+    passing = passing_each([member.size_bytes for member in members])
 
     def pieces(offset: int, content: memoryview) -> Iterator[tuple[int, int, memoryview]]:
         """Member, place in it, bytes."""
@@ -160,6 +164,8 @@ def _write_content(opener: Opener, part: Path, progress: Progress | None) -> dic
             descriptor = os.open(part / members[number].path, _WRITE)
             try:
                 write_all_at(descriptor, piece, at)
+                if number in passing:
+                    passing[number].passed(descriptor, at, len(piece))
             finally:
                 os.close(descriptor)
             if len(piece) == members[number].size_bytes:

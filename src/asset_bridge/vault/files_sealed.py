@@ -29,6 +29,7 @@ from asset_bridge.vault.files import (
     require_free_space,
     written_only_if_whole,
 )
+from asset_bridge.vault.passing import Passing, crowds_memory
 
 SEGMENT_BYTES = 1_048_576
 
@@ -204,6 +205,8 @@ class SealedFile:
                 raise InputError("files.unreadable", f"cannot read '{path}'") from error
             raise
         self.body_length_bytes = length_bytes - HEADER_BYTES
+        self._passing = Passing(crowds_memory(2 * length_bytes))
+        self._passing.passed(self._descriptor, 0, HEADER_BYTES)
 
     def segment(self, number: int) -> bytes:
         """Block `number` of the body."""
@@ -212,7 +215,7 @@ class SealedFile:
         return os.pread(self._descriptor, max(0, want), HEADER_BYTES + start)
 
     def segment_into(self, number: int, view: memoryview) -> int:
-        """Block `number` of the body into `view`, which takes a whole one; how many bytes it has."""
+        """Block `number` of the body into `view`, which takes a whole one; how many bytes it has. For reading through: see Passing."""
         start, done = number * SEGMENT_BYTES, 0
         want = max(0, min(SEGMENT_BYTES, self.body_length_bytes - start))
         while done < want:
@@ -220,6 +223,7 @@ class SealedFile:
             if size == 0:
                 break  # cut meanwhile; the tag tells
             done += size
+        self._passing.passed(self._descriptor, HEADER_BYTES + start, done)
         return done
 
     def close(self) -> None:

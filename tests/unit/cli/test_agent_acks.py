@@ -19,6 +19,7 @@ from asset_bridge.cli import account_cmd, agent_acks, agent_cmd
 from asset_bridge.cli import session as session_module
 from asset_bridge.cli.app import App
 from asset_bridge.client import Provider
+from asset_bridge.client import session as client_session
 from asset_bridge.client.provider import ACK_ACCOUNT
 from asset_bridge.errors import InputError, RefusedError
 from asset_bridge.trade.profile import read_profile
@@ -50,10 +51,14 @@ def trade(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Trade:
     return trade
 
 
-def run(trade: Trade, command: Any, *words: object) -> str:
+def _secret(trade: Trade) -> Path:
     secret = trade.folder / "passphrase"
     secret.write_text(PASSPHRASE)
-    text = [*map(str, words), "--home", str(trade.folder / "provider"), "--passphrase-file", str(secret)]
+    return secret
+
+
+def run(trade: Trade, command: Any, *words: object) -> str:
+    text = [*map(str, words), "--home", str(trade.folder / "provider"), "--passphrase-file", str(_secret(trade))]
     done = CliRunner().invoke(command, text, catch_exceptions=False)
     assert done.exit_code == 0, done.output
     return done.stdout
@@ -102,6 +107,39 @@ def test_the_server_gets_place_key_and_profile(trade: Trade, monkeypatch: pytest
     assert (seen["host"], seen["port"], seen["public_urls"], seen["behind_proxy"]) == ("127.0.0.1", 8460, (URL,), True)
     assert seen["info"]["kind"] == "provider acks"
     assert seen["status"] == 400
+
+
+def test_the_home_is_unlocked_once_for_key_and_profile(trade: Trade, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(trade, account_cmd.account, "ack", URL)
+    trade.scene.chain.mine(3)
+    nothing, desk = (lambda: None), trade.provider
+    chain: Any = SimpleNamespace(check=nothing, close=nothing)
+    peers: Any = SimpleNamespace(light=desk.light, storage=desk.storage, replicas=desk.replicas, tee=desk.connect_tee)
+    account: Any = SimpleNamespace(reader=desk.reader, address=desk.address, close=nothing)
+    monkeypatch.setattr(session_module, "Provider", Provider)
+    deployment = SimpleNamespace(exchange=desk.reader.exchange)
+    faked = {
+        "RpcChain": chain,
+        "RpcAccount": account,
+        "Peers": peers,
+        "deployment_of": deployment,
+        "require_beside": None,
+    }
+    for name, made in faked.items():
+        monkeypatch.setattr(client_session, name, lambda *_, made=made, **__: made)
+    unlocked, check = [], Home.check_passphrase
+
+    def counted(self: Home, passphrase: Any) -> Any:
+        unlocked.append(self.root)
+        return check(self, passphrase)
+
+    monkeypatch.setattr(Home, "check_passphrase", counted)
+    seen: dict[str, Any] = {}
+    monkeypatch.setattr(agent_acks, "serve", lambda *_, **how: seen.update(how))
+    server = agent_acks.AckServer(App(trade.folder / "provider", False, _secret(trade), None), "127.0.0.1:8460")
+    server.serve(lambda _: None, certificate=None, key=None, behind_proxy=False)
+    assert seen["public_urls"] == (URL,)
+    assert unlocked == [trade.folder / "provider"]
 
 
 def test_turns_go_on_until_the_end_and_a_failed_one_is_told(trade: Trade, monkeypatch: pytest.MonkeyPatch) -> None:

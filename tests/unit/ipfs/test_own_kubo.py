@@ -137,9 +137,11 @@ def test_places(tmp_path: Path) -> None:
     def url(where: str, secret_file: str = "") -> str:
         return repr(KuboPlace(where, secret_file).rpc())
 
+    (tmp_path / "binary").write_bytes(b"\xff")
     assert url("http://127.0.0.1:5001", str(secret)) == "KuboRpc(http://127.0.0.1:5001/api/v0/)"
     cases: list[tuple[Callable[[], object], str]] = [
         (lambda: url("http://127.0.0.1:5001", str(tmp_path / "none")), "ipfs.kubo-secret"),
+        (lambda: url("http://127.0.0.1:5001", str(tmp_path / "binary")), "ipfs.kubo-secret"),
         (lambda: url(str(repo)), "ipfs.kubo-url"),
         (lambda: url("ftp://127.0.0.1"), "ipfs.kubo-url"),
     ]

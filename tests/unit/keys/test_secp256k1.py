@@ -77,6 +77,18 @@ def test_arithmetic_agrees_with_plain_numbers() -> None:
         assert len({point, Point.from_bytes(point.to_bytes())}) == 1
 
 
+def test_several_products_are_those_taken_one_by_one() -> None:
+    secrets = [scalar(value) for value in (1, 2, ORDER - 1, int.from_bytes(fixed("s"), "big") % ORDER)]
+    points = [GENERATOR, scalar(5).public_key(), scalar(ORDER - 3).public_key()]
+    pairs = [(secret, point) for secret in secrets for point in points]
+    together, one_by_one = secp256k1.shared_points(*pairs), [secp256k1.shared_point(*pair) for pair in pairs]
+    assert [point.to_bytes() for point in together] == [point.to_bytes() for point in one_by_one]
+    for left, right in zip(together, one_by_one, strict=True):
+        assert secp256k1.same_point(left, right), "as a struct of the library too"
+        assert left.to_uncompressed_bytes() == right.to_uncompressed_bytes()
+    assert secp256k1.shared_points() == []
+
+
 @pytest.mark.parametrize(
     "value", [1, ORDER - 1, ORDER, ORDER + 1, 2**256 - 1, 2**256, 2**256 + ORDER, 2**384 - 1, 2**300]
 )
@@ -134,6 +146,7 @@ def test_a_secret_neither_shows_nor_travels() -> None:
     ("refuses", "act"),
     [
         ("ecdh", lambda: secp256k1.shared_point(scalar(3), GENERATOR)),
+        ("ecdh", lambda: secp256k1.shared_points((scalar(3), GENERATOR))),
         ("ec_seckey_tweak_mul", lambda: secp256k1.secret_multiply(scalar(3), scalar(4))),
         ("ec_seckey_tweak_add", lambda: secp256k1.secret_add(scalar(3), scalar(4))),
         ("ec_seckey_tweak_mul", lambda: secp256k1.respond(scalar(3), scalar(4), 5)),

@@ -117,6 +117,19 @@ def test_an_endpoint_that_does_not_answer_is_left_alone_for_a_minute(trade: Trad
     assert ack.node_id == ZERO32
 
 
+def test_outside_a_development_chain_a_profile_names_an_https_address(
+    trade: Trade, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(trade.provider.reader), "is_development", property(lambda _: False))
+    with pytest.raises(InputError, match="https addresses only") as caught:
+        name_ack_endpoint(trade.provider, KEY.address, URL)
+    assert caught.value.code == "trade.document"
+    name_ack_endpoint(trade.provider, KEY.address, "https://acks.test")
+    trade.scene.chain.mine(3)
+    assert read_profile(trade.provider, trade.provider.address).ack_url == "https://acks.test"
+    name_ack_endpoint(trade.provider, "", "")
+
+
 def test_an_ack_of_another_key_or_for_another_provider_counts_nothing(trade: Trade, tmp_path: Path) -> None:
     """Attack: who runs the endpoint's machine, or a stranger's endpoint, claims to hold the receipts."""
     Market(trade, tmp_path, key=AccountKey(b"\x5b" * 32))

@@ -42,10 +42,15 @@ def test_a_storage_node_on_kubo_is_read_back_too(tmp_path: Path) -> None:
 
 
 def test_the_secret_of_a_running_kubo_must_be_readable(tmp_path: Path) -> None:
-    made = NodeFile(tmp_path, "storage", tmp_path, SALT, kubo_api="http://127.0.0.1:1", kubo_secret_file="not-there")
-    with pytest.raises(InputError) as caught, open_store(made):
+    made = NodeFile(tmp_path, "storage", tmp_path, SALT, kubo_api="http://127.0.0.1:1", kubo_secret_file="secret")
+    with pytest.raises(InputError, match="No such file") as missing, open_store(made):
         pass
-    assert caught.value.code == "nodes.kubo-secret"
+    (tmp_path / "secret").write_bytes(b"\xff\xfetoken")
+    with pytest.raises(InputError, match="not text") as binary, open_store(made):
+        pass
+    for caught in (missing, binary):
+        assert (caught.value.code, str(tmp_path / "secret") in caught.value.message) == ("ipfs.kubo-secret", True)
+    assert "token" not in binary.value.message
 
 
 @pytest.mark.needs_kubo

@@ -107,8 +107,12 @@ def test_a_planted_variable_time_call_is_caught(name: str, tainted: set[int], mo
     def planted(secret: SecretScalar, point: Point) -> Point:
         return opening.multiply_public(point, int.from_bytes(secret.to_secret_bytes(), "big"))
 
-    for module in (capsule, cfrag, commitment, opening, pre.kfrag):
+    def planted_in_all(*pairs: tuple[SecretScalar, Point]) -> list[Point]:
+        return [planted(*pair) for pair in pairs]
+
+    for module in (capsule, commitment, opening, pre.kfrag):
         monkeypatch.setattr(module, "shared_point", planted)
+    monkeypatch.setattr(cfrag, "shared_points", planted_in_all)
     with pytest.raises(AssertionError, match="variable-time"):
         SECRET_ONLY[name]()
     assert tainted
@@ -176,7 +180,7 @@ def test_bytes_become_python_numbers_in_these_places_only() -> None:
         ("capsule.py", "from_bytes"),  # s, public
         ("cfrag.py", "from_bytes"),  # z, public
         ("commitment.py", "_holds"),  # z
-        ("hashes.py", "public_scalar"),  # public hashes
+        ("hashes.py", "_number"),  # public hashes
     }
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from asset_bridge import reencryption as pre
@@ -72,7 +70,7 @@ def test_a_node_accepts_nothing_whose_trial_fails(monkeypatch: pytest.MonkeyPatc
 
     def broken(capsule: pre.Capsule, kfrag: pre.VerifiedKeyFrag) -> object:
         cfrag = faulty(capsule, kfrag)
-        return replace(cfrag.frag, kfrag_id=KFRAG.kfrag_id)
+        return cfrag.frag._replace(kfrag_id=KFRAG.kfrag_id)
 
     monkeypatch.setattr(pre.cfrag, "reencrypt", broken)
     with pytest.raises(TamperedError) as caught:

@@ -141,7 +141,7 @@ def test_of_cfrags_with_one_id_the_first_counts_and_every_one_must_belong() -> N
         with pytest.raises(RefusedError) as refusal:
             opened(T, cfrags)
         assert refusal.value.code == "reencryption.other-set"
-    broken = replace(T.cfrags[0].frag, e1=T.pk_a)  # as a forger would have it: same id, other bytes
+    broken = T.cfrags[0].frag._replace(e1=T.pk_a)  # as a forger would have it: same id, other bytes
     forged = replace_binding(T.cfrags[0], frag=broken)
     assert opened(T, [*T.cfrags[:2], forged]) == T.package
     with pytest.raises(TamperedError) as caught:
@@ -156,7 +156,7 @@ def test_each_part_of_the_proof_is_checked_and_named(field: str, part: str) -> N
     frag = T.cfrags[0].frag
     value = frag.z % (ORDER - 1) + 1 if field == "z" else T.pk_a
     with pytest.raises(TamperedError) as caught:
-        replace(frag, **{field: value}).verify(capsule=T.capsule, **keys(T))
+        frag._replace(**{field: value}).verify(capsule=T.capsule, **keys(T))
     assert caught.value.code == "reencryption.cfrag"
     assert part in caught.value.message or "for U" in caught.value.message
 
@@ -167,7 +167,7 @@ def test_a_proof_whose_right_side_is_infinity_is_refused(monkeypatch: pytest.Mon
     frag = T.cfrags[0].frag
     u2 = pre.cfrag.multiply_public(frag.u1, ORDER - 5)
     with pytest.raises(TamperedError) as caught:
-        replace(frag, u2=u2).verify(capsule=T.capsule, **keys(T))
+        frag._replace(u2=u2).verify(capsule=T.capsule, **keys(T))
     assert caught.value.code == "reencryption.cfrag"
 
 

@@ -22,6 +22,7 @@ import httpx
 from asset_bridge.errors import BridgeError, InputError, UnavailableError
 from asset_bridge.ipfs.growing import Growing
 from asset_bridge.ipfs.kubo.rpc import KuboRpc
+from asset_bridge.ipfs.kubo.secret import read_secret
 from asset_bridge.ipfs.memory import disk_full, other_content
 from asset_bridge.ipld.cid import Cid
 from asset_bridge.ipld.unixfs import LEAF_BYTES, FileDag, FileDagBuilder
@@ -46,16 +47,7 @@ class KuboPlace:
             InputError(ipfs.kubo-url): neither a URL nor a repository. InputError(ipfs.kubo-secret): the file cannot be read.
             UnavailableError(ipfs.kubo-down): the repository's kubo does not run.
         """
-        secret = None
-        if self.secret_file:
-            try:
-                secret = Path(self.secret_file).read_text().strip()
-            except (OSError, UnicodeDecodeError) as error:
-                raise InputError(
-                    "ipfs.kubo-secret",
-                    f"the file '{self.secret_file}' with kubo's secret cannot be read",
-                    hint="name it with --kubo-secret-file",
-                ) from error
+        secret = read_secret(Path(self.secret_file)) if self.secret_file else None
         return KuboRpc(self._url(), secret=secret)
 
     def _url(self) -> str:

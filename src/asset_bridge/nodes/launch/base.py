@@ -19,6 +19,7 @@ from asset_bridge.chain.account import RpcAccount
 from asset_bridge.chain.adapter import RpcChain
 from asset_bridge.chain.ids import node_id as node_id_of
 from asset_bridge.chain.keys import AccountKey
+from asset_bridge.chain.network import is_development
 from asset_bridge.chain.records import Node, NodeKind
 from asset_bridge.errors import BridgeError, InputError, UnavailableError
 from asset_bridge.ipfs.gateway import Gateway
@@ -35,6 +36,7 @@ from asset_bridge.trade.register import NodePlan, announce
 from asset_bridge.trade.remote import RemoteLight
 from asset_bridge.transport.client import Peer
 from asset_bridge.transport.nonces import NonceStore
+from asset_bridge.transport.outward import OutwardTransport, is_public, not_public
 from asset_bridge.transport.server import Guard
 from asset_bridge.transport.tls import certificate_pin, check_bind
 from asset_bridge.vault.home import Home
@@ -43,6 +45,7 @@ from asset_bridge.vault.passphrase import Passphrase
 
 KINDS = {"light": NodeKind.LIGHT, "storage": NodeKind.STORAGE, "tee": NodeKind.TEE}
 SHORT_SECONDS = 3.0
+WHOLE_SECONDS = 6.0
 LONG_REGISTRATION_SECONDS = 365 * 86_400  # nodes without evidence: nothing of theirs ages
 RENEW_BEFORE_SECONDS = 30 * 86_400
 
@@ -99,9 +102,18 @@ class Started:
                 found.append(RemoteLight(connect_pinned(self.peer, one.url, f"light node {one.url}", one.tls_pin)))
         return found
 
-    def peer_given_up_soon(self, url: str, name: str, verify: ssl.SSLContext | bool = True) -> Peer:
-        """A connection for one short try."""
-        return self.peer(url, name, verify, timeout_seconds=SHORT_SECONDS, attempts=1)
+    def peer_of_a_provider(self, url: str, name: str, verify: ssl.SSLContext | bool = True) -> Peer:
+        """A connection for one short try to a URL that a provider chose; outside a development chain over TLS to public addresses only.
+
+        Raises:
+            UnavailableError(transport.not-public): the URL is not https. An address that is not public is refused when it is called.
+        """
+        anywhere = is_development(self.network.chain_id)
+        if not anywhere and not url.lower().startswith("https://"):
+            raise not_public(url, "it is not https")
+        allowed = (lambda _: True) if anywhere else is_public
+        transport = OutwardTransport(whole_seconds=WHOLE_SECONDS, verify=verify, allowed=allowed)
+        return self.peer(url, name, timeout_seconds=SHORT_SECONDS, attempts=1, transport=transport)
 
     def peer(
         self,
@@ -111,6 +123,7 @@ class Started:
         *,
         timeout_seconds: float = 20.0,
         attempts: int = 4,
+        transport: OutwardTransport | None = None,
     ) -> Peer:
         """A connection that signs as this operator."""
         return Peer(
@@ -124,6 +137,7 @@ class Started:
             verify=verify,
             timeout_seconds=timeout_seconds,
             attempts=attempts,
+            transport=transport,
         )
 
     def registered(self) -> Node | None:

@@ -7,11 +7,11 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from asset_bridge.errors import InputError
 from asset_bridge.ipfs.embedded import EmbeddedStore
 from asset_bridge.ipfs.kubo.daemon import KuboDaemon, KuboOptions
 from asset_bridge.ipfs.kubo.program import obtain_kubo
 from asset_bridge.ipfs.kubo.rpc import KuboRpc
+from asset_bridge.ipfs.kubo.secret import read_secret
 from asset_bridge.ipfs.kubo.settings import wrong_settings
 from asset_bridge.ipfs.kubo.store import KuboStore, disk_free_of
 from asset_bridge.ipfs.store import BlockStore, put_document
@@ -28,7 +28,7 @@ def open_store(file: NodeFile) -> Iterator[tuple[BlockStore, str]]:
 
     Raises:
         UnavailableError(ipfs.kubo-missing | ipfs.kubo-build | ipfs.kubo-start | ipfs.kubo-down …): as ipfs/kubo says.
-        InputError(nodes.kubo-secret): the file with the secret of a kubo that runs already cannot be read.
+        InputError(ipfs.kubo-secret): the file with the secret of a kubo that runs already cannot be read.
     """
     folder = file.data_folder
     if file.kubo_api:
@@ -77,22 +77,9 @@ def run(node: Started) -> None:
 
 
 def external_kubo(file: NodeFile) -> KuboRpc:
-    """The RPC of the kubo that the operator runs himself. Raises InputError(nodes.kubo-secret | ipfs.kubo-url)."""
-    return KuboRpc(file.kubo_api, secret=_secret(file))
-
-
-def _secret(file: NodeFile) -> str | None:
-    if not file.kubo_secret_file:
-        return None
-    try:
-        return (file.folder / file.kubo_secret_file).read_text().strip()
-    except OSError as error:
-        raise InputError(
-            "nodes.kubo-secret",
-            f"the file with kubo's secret cannot be read: {error.strerror}",
-            hint="name it with --kubo-secret-file",
-            actor="operator",
-        ) from None
+    """The RPC of the kubo that the operator runs himself. Raises InputError(ipfs.kubo-secret | ipfs.kubo-url)."""
+    secret = read_secret(file.folder / file.kubo_secret_file) if file.kubo_secret_file else None
+    return KuboRpc(file.kubo_api, secret=secret)
 
 
 def _say(text: str) -> None:

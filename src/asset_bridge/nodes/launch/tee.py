@@ -126,7 +126,7 @@ def run(node: Started) -> None:
             stake_wei=node.file.stake_wei,
             lifetime_seconds=node.file.registration_seconds,
             acks=HttpAckSource(
-                StartNodes(node), node.peer, node.network.chain_id, node.chain.registry, node.peer_given_up_soon
+                StartNodes(node), node.peer, node.network.chain_id, node.chain.registry, node.peer_of_a_provider
             ),
             clock=time.time,
             randbytes=os.urandom,

@@ -2,7 +2,7 @@
 
 Source: spec/node-http-tee.md §5. Promises: only URLs of a document whose digest the registry holds and whose operator signed it.
 A provider is reached at the URL of his profile (its second format); one who does not answer is left alone for a minute.
-Does not promise: that what a provider's URL names is his; his key's signature decides.
+Does not promise: that what a provider's URL names is his (his key's signature decides), or that he learns nothing of the node: its address.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LEFT_ALONE_SECONDS = 60.0
 @dataclass(frozen=True, slots=True)
 class HttpAckSource:
     """`documents` serves blocks by CID (storage and light nodes); `connect` opens a peer at a URL under a name, `connect_provider` one
-    that is given up soon: a release waits for its answer.
+    that is given up soon, since a release waits for its answer, and that goes only where a stranger's URL may lead (transport.outward).
     """
 
     documents: BlockSource
