@@ -277,6 +277,7 @@ def test_periods_have_a_minimum_of_a_day_outside_a_development_deployment(world:
         with refuses("ledger: period is too short"):
             real.publish(offer_terms=(1, ZERO, bytes(32), pack_periods(answer=DAY - 1)))
         rest = (real.registry.address, 7 * DAY)
+        deploy("AssetLedger", real.governor.address, False, *rest, 7 * DAY, pack_periods(window=2**31), [])
         deploy_refused(
             "ledger: minimum period is too short",
             "AssetLedger",
