@@ -14,7 +14,7 @@ from collections.abc import Sequence
 STEP_BYTES = 16 << 20
 _BACK_STEPS = 32
 """Half a GiB: by then the disk has what was handed to it, however long its queue, and the pages can go."""
-_SHARE_OF_MEMORY = 16
+_SHARE_OF_MEMORY = 4
 
 
 def crowds_memory(passing_bytes: int) -> bool:

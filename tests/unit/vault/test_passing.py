@@ -55,7 +55,7 @@ def crowded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine so small that 5 MiB crowd it."""
     monkeypatch.setattr(passing, "STEP_BYTES", STEP)
     monkeypatch.setattr(passing, "_BACK_STEPS", 4)
-    monkeypatch.setattr(passing, "memory_bytes", lambda: 16 * LARGE)
+    monkeypatch.setattr(passing, "memory_bytes", lambda: 4 * LARGE)
 
 
 @pytest.fixture
@@ -149,9 +149,9 @@ def test_what_the_memory_has_room_for_stays(sealed: Path, monkeypatch: pytest.Mo
     assert not [step for _, step in advice.steps if step >= 0]
 
 
-def test_a_sixteenth_of_the_memory_is_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_quarter_of_the_memory_is_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     assert passing.memory_bytes() > 256 * 1024 * 1024
-    monkeypatch.setattr(passing, "memory_bytes", lambda: 16_000)
+    monkeypatch.setattr(passing, "memory_bytes", lambda: 4_000)
     assert not crowds_memory(1000)
     assert crowds_memory(1001)
 
