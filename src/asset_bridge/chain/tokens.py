@@ -129,10 +129,6 @@ class TokenReader:
         block = self.source.block()
         return [one for one, at in self._token_times(block).items() if 0 < at <= block.timestamp]
 
-    def governor_address(self) -> str:
-        """The account that keeps the AssetLedger's lists."""
-        return str(self.source.calls([("AssetLedger", "governor", ())], self.source.block(), At.HEAD)[0])
-
     def require_listed(self, token: str) -> None:
         """Raises InputError(chain.token-not-listed) unless the token (or the native coin) may be a price now."""
         if token != ZERO_ADDRESS and token not in (listed := self.tokens_active()):

@@ -1,7 +1,7 @@
 """Act as the network's governor: with the account of a home, or with a key file, as the one that deployed the contracts.
 
-Source: spec/cli.md C20. A key file acts without a home: the network comes from --network or the home's own file, and the journal of what
-was sent lives as long as the command, because each of these verbs may be given again.
+Source: spec/cli.md C22, C24. A key file acts without a home: the network comes from --network or the home's own file, and the journal
+of what was sent lives as long as the command, because each of these verbs may be given again.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from asset_bridge.chain.account import RpcAccount
 from asset_bridge.chain.adapter import RpcChain
 from asset_bridge.chain.keys import AccountKey
 from asset_bridge.cli.app import App
+from asset_bridge.cli.output import moment
 from asset_bridge.cli.session import chosen_network, consumer
 from asset_bridge.errors import InputError
 from asset_bridge.trade.network import deployment_of
@@ -42,6 +43,11 @@ def key_of(key_file: Path) -> AccountKey:
         return AccountKey(bytes.fromhex(key_file.read_text().strip().removeprefix("0x")))
     except ValueError:
         raise InputError("cli.key-file", f"{key_file} does not hold 32 bytes of hex") from None
+
+
+def counting(at: int, now_at: int) -> str:
+    """Whether what a list has counts now, or from when on; `at` is the list's own word, 0 for what was taken off."""
+    return "removed" if not at else "yes" if at <= now_at else f"from {moment(at)}"
 
 
 @contextmanager

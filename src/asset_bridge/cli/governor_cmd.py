@@ -10,8 +10,8 @@ import click
 from asset_bridge.chain.exchanges import LISTS
 from asset_bridge.chain.records import ZERO_ADDRESS, Sent, Vendor
 from asset_bridge.cli.app import App, WithDefault, common, examples
-from asset_bridge.cli.governing import governing, key_file_option
-from asset_bridge.cli.output import ask, moment
+from asset_bridge.cli.governing import counting, governing, key_file_option
+from asset_bridge.cli.output import ask
 from asset_bridge.cli.session import consumer, cost_lines, token_of, yes_option
 from asset_bridge.errors import InputError, RefusedError
 from asset_bridge.trade.evidence import VENDOR_NAMES
@@ -57,17 +57,15 @@ def list_(app: App) -> None:
             for contract in LISTS
         ]
         vendors, measurements = chain.vendor_times(), chain.measurement_times()
-
-        def since(at: int) -> str:
-            return "removed" if not at else "yes" if at <= now_at else f"from {moment(at)}"
-
         lines = []
         for one in offices:
             next_one = "" if one["proposed"] == ZERO_ADDRESS else f", proposed {one['proposed']}"
             lines.append(f"governor   {one['governor']}  {one['contract']}, delay {one['delay_seconds']} s{next_one}")
-        lines += [f"vendor     {VENDOR_NAMES[Vendor(number)]:<12} {since(at)}" for number, at in vendors.items()]
         lines += [
-            f"measured   {VENDOR_NAMES[Vendor(number)]:<12} 0x{measurement.hex()}  {since(at)}"
+            f"vendor     {VENDOR_NAMES[Vendor(number)]:<12} {counting(at, now_at)}" for number, at in vendors.items()
+        ]
+        lines += [
+            f"measured   {VENDOR_NAMES[Vendor(number)]:<12} 0x{measurement.hex()}  {counting(at, now_at)}"
             for (number, measurement), at in measurements.items()
         ]
         data = {

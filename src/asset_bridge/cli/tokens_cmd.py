@@ -8,7 +8,7 @@ import click
 
 from asset_bridge.chain.records import Sent
 from asset_bridge.cli.app import App, WithDefault, common, examples
-from asset_bridge.cli.output import moment
+from asset_bridge.cli.governing import counting
 from asset_bridge.cli.session import consumer, cost_lines, token_of
 from asset_bridge.trade.ports import ChainAccount
 from asset_bridge.trade.tokens import allow_token, forbid_token
@@ -35,12 +35,11 @@ def tokens() -> None:
 def list_(app: App) -> None:
     """Show every token that was ever on the list, and from when on it may be a price."""
     with consumer(app, acting=False) as session:
-        times, governor = session.chain.token_times(), session.chain.governor_address()
+        times, governor = session.chain.token_times(), session.chain.governor_of("AssetLedger")
         now_at = session.chain.block().timestamp
         lines = [f"governor   {governor}"]
         for token, at in times.items():
-            when = "removed" if not at else "yes" if at <= now_at else f"from {moment(at)}"
-            lines.append(f"token      {token}  {when}")
+            lines.append(f"token      {token}  {counting(at, now_at)}")
         data = {"governor": governor, "tokens": times}
         app.result(data, lines if times else [*lines, "tokens     none"], next_command=app.command("balance"))
 

@@ -8,6 +8,7 @@ with Provider.open("~/hospital", passphrase_from_file(Path("passphrase"))) as pr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ from asset_bridge.trade.offers import set_offer
 from asset_bridge.trade.preview import PublicView, preview
 from asset_bridge.trade.profile import name_ack_endpoint
 from asset_bridge.trade.publish_sweep import sweep
+from asset_bridge.trade.shares import RefusedNode
 from asset_bridge.vault.passphrase import Passphrase
 
 ACK_ACCOUNT = "ack"
@@ -152,8 +154,7 @@ class Provider(Session):
         examiner = self._examiner(policy)
         done = approve_story.approve(self.desk, order_id, examiner, threshold=threshold, shares=shares, reply=reply)
         chosen = tuple(self._chosen(node_id, examiner.policy) for node_id in done.chosen)
-        refused = tuple((short(node.node_id), node.codes) for node in done.refused)
-        names = {short(node.node_id): self._known_as(node.node_id, examiner.policy) for node in done.refused}
+        refused, names = self._turned_down(done.refused, examiner.policy)
         sent = (done.sent,) if done.sent is not None else ()
         accepted = self.accepted(order_id) if wait else 0
         return Approved(order_id, done.threshold, chosen, refused, accepted, sent, names)
@@ -166,6 +167,13 @@ class Provider(Session):
     def _known_as(self, node_id: bytes, policy: Policy) -> str:
         """What the policy calls the node's operator; empty for one that it does not name."""
         return policy.operators.get(address_bytes(self.chain.node(node_id).operator), "")
+
+    def _turned_down(
+        self, nodes: Sequence[RefusedNode], policy: Policy
+    ) -> tuple[tuple[tuple[str, tuple[str, ...]], ...], dict[str, str]]:
+        """(short id, codes) of nodes that get no share, and what the policy calls each."""
+        refused = tuple((short(node.node_id), node.codes) for node in nodes)
+        return refused, {short(node.node_id): self._known_as(node.node_id, policy) for node in nodes}
 
     def accepted(self, order_id: bytes) -> int:
         """How many nodes opened their share; they look at a finalized block, so this waits a little for all of them."""
@@ -227,15 +235,16 @@ class Provider(Session):
         examiner = self._examiner(policy)
         made = regenerate_story.propose(self.desk, order_id, examiner, threshold=threshold, shares=shares)
         document, known = made.document, examiner.policy
+        refused, names = self._turned_down(made.refused, known)
         return Proposed(
             order_id,
             document.generation,
             document.threshold,
             tuple(self._chosen(slot.node_id, known) for slot in document.slots),
-            tuple((short(node.node_id), node.codes) for node in made.refused),
+            refused,
             document.encode(),
             document.expires_at(),
-            {short(node.node_id): self._known_as(node.node_id, known) for node in made.refused},
+            names,
         )
 
     def regenerate_agreed(self, document: bytes) -> Regenerated:
@@ -247,8 +256,7 @@ class Provider(Session):
 
     def _regenerated(self, done: regenerate_story.Regenerated, policy: Policy, accepted: int) -> Regenerated:
         chosen = tuple(self._chosen(node_id, policy) for node_id in done.chosen)
-        refused = tuple((short(node.node_id), node.codes) for node in done.refused)
-        names = {short(node.node_id): self._known_as(node.node_id, policy) for node in done.refused}
+        refused, names = self._turned_down(done.refused, policy)
         return Regenerated(
             done.order_id, done.generation, done.threshold, chosen, refused, accepted, (done.sent,), names
         )

@@ -44,7 +44,7 @@ def forbid_token(account: ChainAccount, token: str) -> Sent:
 
 
 def _governed(account: ChainAccount) -> None:
-    if account.address != (governor := account.reader.governor_address()):
+    if account.address != (governor := account.reader.governor_of("AssetLedger")):
         raise RefusedError(
             "trade.not-governor",
             f"Only the governor {governor} changes the list of tokens, and this account is {account.address}.",

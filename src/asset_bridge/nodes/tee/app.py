@@ -16,6 +16,7 @@ from starlette.applications import Starlette
 from asset_bridge.chain.records import ApprovedSlot, FetchSignature
 from asset_bridge.errors import BridgeError, DefectError, InputError
 from asset_bridge.nodes.tee.core import NONCE_BYTES, TeeNodeCore
+from asset_bridge.trade.documents.new_generation import SLOT_LENGTHS
 from asset_bridge.trade.evidence import OrderKey
 from asset_bridge.transport.calls import Answer, Call, Reason, Route, field_bytes, field_int
 from asset_bridge.transport.server import Guard, build_app
@@ -24,15 +25,6 @@ from asset_bridge.transport.wire import from_json, hex_of, to_json
 SWEEP_SECONDS = 5.0
 MOST_IN_A_BATCH = 16
 _LOG = logging.getLogger("asset_bridge.tee")
-_SLOT_LENGTHS = {
-    "kfrag_id": 32,
-    "u1": 33,
-    "receiver_signature": 65,
-    "node_id": 32,
-    "kem_key_digest": 32,
-    "order_key_signature": 65,
-    "sealed_rk": 80,
-}
 _UINT32, _UINT8 = 2**32 - 1, 2**8 - 1
 
 
@@ -55,7 +47,7 @@ def routes(core: TeeNodeCore) -> list[Route]:
         order_id = call.hex32("order_id")
         generation, slot = field_int(obj, "generation", 1, _UINT32), field_int(obj, "slot", 0, _UINT8)
         if "replacement" in obj:
-            replacement = from_json(ApprovedSlot, obj["replacement"], _SLOT_LENGTHS)
+            replacement = from_json(ApprovedSlot, obj["replacement"], SLOT_LENGTHS)
             if "precursor" in obj:
                 precursor = field_bytes(obj, "precursor", 33)
                 made = core.accept_generation(order_id, generation, slot, replacement, precursor)

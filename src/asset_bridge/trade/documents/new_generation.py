@@ -20,9 +20,7 @@ MAX_DOCUMENT_BYTES = 64 * 1024
 MAX_SHARES = 16
 WHAT = "the document of new shares"
 _CONSENT_BYTES = range(60 + 1, 60 + 1024 + 1)  # account, nonce, deadline, signature (spec/contracts.md §2)
-_LENGTHS = {
-    "order_id": 32,
-    "precursor": 33,
+SLOT_LENGTHS = {
     "kfrag_id": 32,
     "u1": 33,
     "receiver_signature": 65,
@@ -30,8 +28,9 @@ _LENGTHS = {
     "kem_key_digest": 32,
     "order_key_signature": 65,
     "sealed_rk": 80,
-    "signature": 65,
 }
+"""Bytes of the fields of an ApprovedSlot in JSON (spec/node-http.md §3)."""
+_LENGTHS = {**SLOT_LENGTHS, "order_id": 32, "precursor": 33, "signature": 65}
 
 
 @dataclass(frozen=True, slots=True)
