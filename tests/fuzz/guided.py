@@ -17,13 +17,13 @@ Feed = Callable[[str, bytes], None]
 
 
 def main(arguments: list[str], prefix: str, names: Iterable[str], seeds: Mapping[str, bytes], feed: Feed) -> int:
-    """One target with the kept corpus, or each with a folder of its own for what it finds; 1 when one fails."""
+    """One target with the kept corpus, or each (or those named) with a folder of its own for what it finds; 1 when one fails."""
     if arguments[:1] != ["--each"]:
         name, runs = arguments[0], arguments[1] if len(arguments) > 1 else "20000"
         fuzz(prefix, name, runs, CORPUS / (prefix + name), seeds, feed)
-    runs, found = arguments[1], Path(arguments[2])
+    runs, found, chosen = arguments[1], Path(arguments[2]), arguments[3:]
     failed = 0
-    for name in names:
+    for name in chosen or names:
         pid = os.fork()
         if pid == 0:
             fuzz(prefix, name, runs, found / (prefix + name), seeds, feed)

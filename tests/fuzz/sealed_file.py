@@ -1,7 +1,7 @@
 """Coverage-guided runs of the targets of test_sealed_file_parsers.py; libFuzzer's own limits stop a target that hangs or grows.
 
 Run: python -m tests.fuzz.sealed_file TARGET [RUNS]        (needs atheris; the corpus grows in tests/fuzz/corpus/sealed-TARGET)
-     python -m tests.fuzz.sealed_file --each RUNS FOLDER   (each target in a process of its own; what is new goes to FOLDER)
+     python -m tests.fuzz.sealed_file --each RUNS FOLDER [TARGET...] (each, or those named, in its own process; what is new goes to FOLDER)
 """
 
 from __future__ import annotations

@@ -32,6 +32,8 @@ SHARE_KEY, HYBRID_KEY, FORM_KEY = (
     kem.ConsumerHybridSecretKey(fixed("fuzz hybrid")),
     kem.FormSecretKey(fixed("fuzz form")),
 )
+ORDER, COMMIT = fixed("o"), fixed("c")
+SHARE_CONTEXT, FORM_CONTEXT = share_context(), form_context()
 RECOVERY = recovery.split(b"fuzz", 2, 3, lambda length: fixed("fuzz recovery", length))
 Target = Callable[[bytes], object]
 
@@ -96,10 +98,10 @@ SEEDS: dict[str, bytes] = {
     "library-kfrag": form.kfrag_to_library(T.kfrags[0], T.keys.signer),
     "share-key": SHARE_KEY.public_key().to_bytes(),
     "hybrid-key": HYBRID_KEY.public_key().to_bytes(),
-    "sealed-kfrag": hpke.seal_kfrag(SHARE_KEY.public_key(), T.kfrags[0].rk, **share_context()),
-    "sealed-kpq": hpke.seal_kpq(HYBRID_KEY.public_key(), fixed("k"), order_id=fixed("o"), pq_commit=fixed("c")),
-    "sealed-form": hpke.seal_form(FORM_KEY.public_key(), b"form", **form_context()),
-    "sealed-reply": hpke.seal_reply(HYBRID_KEY.public_key(), b"reply", order_id=fixed("o")),
+    "sealed-kfrag": hpke.seal_kfrag(SHARE_KEY.public_key(), T.kfrags[0].rk, **SHARE_CONTEXT),
+    "sealed-kpq": hpke.seal_kpq(HYBRID_KEY.public_key(), fixed("k"), order_id=ORDER, pq_commit=COMMIT),
+    "sealed-form": hpke.seal_form(FORM_KEY.public_key(), b"form", **FORM_CONTEXT),
+    "sealed-reply": hpke.seal_reply(HYBRID_KEY.public_key(), b"reply", order_id=ORDER),
     "recovery-share": RECOVERY[0].to_bytes(),
     "recovery-text": RECOVERY[0].to_text().encode(),
     "recovery-two": RECOVERY[0].to_bytes() + RECOVERY[1].to_bytes(),
@@ -119,10 +121,10 @@ TARGETS: dict[str, Target] = {
     "library-kfrag": same(lambda data: form.kfrag_to_library(form.kfrag_from_library(data, **keys(T)), T.keys.signer)),
     "share-key": same(lambda data: kem.SharePublicKey.from_bytes(data).to_bytes()),
     "hybrid-key": same(lambda data: kem.FormPublicKey.from_bytes(data).to_bytes()),
-    "sealed-kfrag": lambda data: hpke.open_kfrag(SHARE_KEY, data, **share_context()),
-    "sealed-kpq": lambda data: hpke.open_kpq(HYBRID_KEY, data, order_id=fixed("o"), pq_commit=fixed("c")),
-    "sealed-form": lambda data: hpke.open_form(FORM_KEY, data, **form_context()),
-    "sealed-reply": lambda data: hpke.open_reply(HYBRID_KEY, data, order_id=fixed("o")),
+    "sealed-kfrag": lambda data: hpke.open_kfrag(SHARE_KEY, data, **SHARE_CONTEXT),
+    "sealed-kpq": lambda data: hpke.open_kpq(HYBRID_KEY, data, order_id=ORDER, pq_commit=COMMIT),
+    "sealed-form": lambda data: hpke.open_form(FORM_KEY, data, **FORM_CONTEXT),
+    "sealed-reply": lambda data: hpke.open_reply(HYBRID_KEY, data, order_id=ORDER),
     "recovery-share": same(lambda data: recovery.RecoveryShare.from_bytes(data).to_bytes()),
     "recovery-text": text,
     "recovery-two": recover_two,

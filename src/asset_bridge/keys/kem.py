@@ -108,15 +108,20 @@ class SharePublicKey(_Public):
 class ShareSecretKey(_Secret):
     """The secret half, in a TEE node's memory only."""
 
-    __slots__ = ()
+    __slots__ = ("_native", "_public")
+
+    def __init__(self, secret: bytes) -> None:
+        super().__init__(secret)
+        self._native = X25519PrivateKey.from_private_bytes(self._secret)
+        self._public = SharePublicKey(self._native.public_key().public_bytes_raw())
 
     def native(self) -> X25519PrivateKey:
         """The library's object, for this room's HPKE."""
-        return X25519PrivateKey.from_private_bytes(self._secret)
+        return self._native
 
     def public_key(self) -> SharePublicKey:
         """The public half."""
-        return SharePublicKey(self.native().public_key().public_bytes_raw())
+        return self._public
 
 
 class _HybridPublic(_Public):
@@ -145,21 +150,20 @@ class _HybridPublic(_Public):
 
 
 class _HybridSecret(_Secret):
-    __slots__ = ()
+    __slots__ = ("_native", "_public_bytes")
 
-    def _halves(self) -> tuple[MLKEM768PrivateKey, X25519PrivateKey]:
+    def __init__(self, secret: bytes) -> None:
+        super().__init__(secret)
         # X-Wing's own expansion of a seed, so that any implementation of it opens with these 32 bytes.
         expanded = hashlib.shake_256(self._secret).digest(MLKEM_SEED_BYTES + 32)
         lattice = MLKEM768PrivateKey.from_seed_bytes(expanded[:MLKEM_SEED_BYTES])
-        return lattice, X25519PrivateKey.from_private_bytes(expanded[MLKEM_SEED_BYTES:])
+        curve = X25519PrivateKey.from_private_bytes(expanded[MLKEM_SEED_BYTES:])
+        self._native = MLKEM768X25519PrivateKey(lattice, curve)
+        self._public_bytes = lattice.public_key().public_bytes_raw() + curve.public_key().public_bytes_raw()
 
     def native(self) -> MLKEM768X25519PrivateKey:
         """The library's object, for this room's HPKE."""
-        return MLKEM768X25519PrivateKey(*self._halves())
-
-    def _public_bytes(self) -> bytes:
-        lattice, curve = self._halves()
-        return lattice.public_key().public_bytes_raw() + curve.public_key().public_bytes_raw()
+        return self._native
 
 
 class FormPublicKey(_HybridPublic):
@@ -175,7 +179,7 @@ class FormSecretKey(_HybridSecret):
 
     def public_key(self) -> FormPublicKey:
         """The public half, for the provider's profile."""
-        return FormPublicKey(self._public_bytes())
+        return FormPublicKey(self._public_bytes)
 
 
 class ConsumerHybridPublicKey(_HybridPublic):
@@ -191,4 +195,4 @@ class ConsumerHybridSecretKey(_HybridSecret):
 
     def public_key(self) -> ConsumerHybridPublicKey:
         """The public half, which travels signed inside the form."""
-        return ConsumerHybridPublicKey(self._public_bytes())
+        return ConsumerHybridPublicKey(self._public_bytes)
