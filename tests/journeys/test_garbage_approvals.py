@@ -24,6 +24,7 @@ from asset_bridge.reencryption import (
 )
 from asset_bridge.reencryption.hashes import PARAMETER_U
 from asset_bridge.trade import approve as approve_module
+from asset_bridge.trade import shares as shares_module
 from asset_bridge.trade.desk import Desk
 from asset_bridge.trade.evidence import OrderKey
 from asset_bridge.trade.shares import OwnedAsset, make_shares, seal_share
@@ -174,7 +175,7 @@ def test_garbage_shares_are_found_out_before_payment(
     requested: Deal, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make, code = SHARES[how]
-    monkeypatch.setattr(approve_module, "make_shares", make)
+    monkeypatch.setattr(shares_module, "make_shares", make)
     requested.approve()
     assert accept_all(requested) == 3  # every proof of Umbral holds, and each node says yes
     assert_found_out(requested, TamperedError, code)
@@ -182,7 +183,7 @@ def test_garbage_shares_are_found_out_before_payment(
 
 def test_shares_of_fewer_than_the_threshold_are_found_out(requested: Deal, monkeypatch: pytest.MonkeyPatch) -> None:
     """Threshold 3 on chain, a polynomial that two shares open."""
-    monkeypatch.setattr(approve_module, "make_shares", of_degree(2))
+    monkeypatch.setattr(shares_module, "make_shares", of_degree(2))
     approve_module.approve(requested.provider, requested.order_id, requested.scene.examiner(), threshold=3, shares=3)
     requested.market.chain.mine(3)
     assert accept_all(requested) == 3
@@ -196,7 +197,7 @@ def test_a_threshold_of_one_does_not_get_past_the_contract(
     requested: Deal, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All commitments of such a set are one point, and the contract wants distinct ones."""
-    monkeypatch.setattr(approve_module, "make_shares", make)
+    monkeypatch.setattr(shares_module, "make_shares", make)
     with pytest.raises(RefusedError) as caught:
         requested.approve()
     assert caught.value.code.startswith("chain.")
@@ -209,7 +210,7 @@ def test_shares_signed_for_another_consumer_do_not_get_past_the_contract(
     def make(desk: Desk, owned: OwnedAsset, order_id: bytes, pk_b: bytes, *rest: Any) -> Any:
         return make_shares(desk, owned, order_id, scalar(4).public_key().to_bytes(), *rest)
 
-    monkeypatch.setattr(approve_module, "make_shares", make)
+    monkeypatch.setattr(shares_module, "make_shares", make)
     with pytest.raises(RefusedError) as caught:
         requested.approve()
     assert caught.value.code.startswith("chain.")
@@ -220,7 +221,7 @@ def test_a_share_given_twice_does_not_get_past_the_contract(requested: Deal, mon
         shares = make_shares(desk, owned, *rest)
         return [shares[0], shares[1], shares[1]]
 
-    monkeypatch.setattr(approve_module, "make_shares", make)
+    monkeypatch.setattr(shares_module, "make_shares", make)
     with pytest.raises(RefusedError):
         requested.approve()
 
@@ -316,7 +317,7 @@ def test_junk_in_sealed_shares_gets_no_acceptance(
             return other_secret(share, order_id, generation, slot, key)
         return flipped_blob(seal_share(share, order_id, generation, slot, key))
 
-    monkeypatch.setattr(approve_module, "seal_share", seal)
+    monkeypatch.setattr(shares_module, "seal_share", seal)
     requested.approve()
     error = refused(requested.pay, UnavailableError, "trade.accepts-missing", "tee node", "approval")
     assert error.message.count(code) == len(bad)

@@ -24,6 +24,7 @@ from asset_bridge.keys.secp256k1 import Point, SecretScalar
 from asset_bridge.keys.signing import sign_digest
 from asset_bridge.reencryption import KeyFrag, VerifiedKeyFrag, receiver_digest
 from asset_bridge.trade import approve as approve_module
+from asset_bridge.trade import shares as shares_module
 from asset_bridge.trade.accept import accept
 from asset_bridge.trade.approve import approve
 from asset_bridge.trade.check_approval import check_approval
@@ -355,7 +356,7 @@ def garbage_for(pk_a: bytes) -> Callable[..., list[VerifiedKeyFrag]]:
 def test_garbage_shares_are_found_out_before_payment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trade = published(tmp_path).request()
     pk_a = trade.scene.chain.asset(trade.published.asset_id).listing.pk_a
-    monkeypatch.setattr(approve_module, "make_shares", garbage_for(pk_a))
+    monkeypatch.setattr(shares_module, "make_shares", garbage_for(pk_a))
     trade.approve()
     order = trade.scene.chain.order(trade.order_id)
     assert order.approval is not None
@@ -424,7 +425,7 @@ def test_a_buyer_of_a_copied_listing_sees_it_by_the_proof_of_w(
     order_id = request(approved.consumer, asset_id, EXAMPLE_APPLICATION).order_id
     scene.chain.mine(3)
     monkeypatch.setattr(approve_module, "owned_asset", lambda desk, a: OwnedAsset(a, bytes(16), bytes(32), own))
-    monkeypatch.setattr(approve_module, "make_shares", garbage_for(stolen.pk_a))
+    monkeypatch.setattr(shares_module, "make_shares", garbage_for(stolen.pk_a))
     approve(pirate, order_id, scene.examiner())
     scene.chain.mine(3)
     order = scene.chain.order(order_id)

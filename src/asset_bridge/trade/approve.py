@@ -18,7 +18,7 @@ from asset_bridge.trade.documents.template import application_problem
 from asset_bridge.trade.evidence import Examiner
 from asset_bridge.trade.inbox import CheckedForm, read_form
 from asset_bridge.trade.profile import own_form_key
-from asset_bridge.trade.shares import RefusedNode, choose_holders, make_shares, owned_asset, seal_share
+from asset_bridge.trade.shares import RefusedNode, make_generation, owned_asset
 
 FIRST_GENERATION = 1
 
@@ -72,26 +72,19 @@ def approve(
     if not confirm(order, checked):
         raise InputError("trade.not-confirmed", "the approval was not confirmed; nothing was sent")
     owned = owned_asset(desk, checked.asset)
-    threshold = threshold if threshold is not None else examiner.policy.threshold
-    shares = shares if shares is not None else examiner.policy.shares
-    holders, refused = choose_holders(desk, examiner, order_id, threshold, shares)
-    made = make_shares(desk, owned, order_id, order.terms.pk_b, FIRST_GENERATION, threshold, shares)
-    slots = tuple(
-        seal_share(share, order_id, FIRST_GENERATION, slot, holder.order_key)
-        for slot, (share, holder) in enumerate(zip(made, holders, strict=True))
-    )
+    made = make_generation(desk, owned, order, examiner, FIRST_GENERATION, threshold, shares)
     sealed_kpq = seal_kpq(
         checked.hybrid_key, owned.keys.k_pq, order_id=order_id, pq_commit=checked.asset.listing.pq_commit
     )
     reply_digest, reply_length = put_reply(desk, order, checked.hybrid_key, reply)
     approval = Approval(
-        generation=FIRST_GENERATION,
-        threshold=threshold,
-        precursor=made[0].published().x_a.to_bytes(),
-        slots=slots,
+        generation=made.number,
+        threshold=made.threshold,
+        precursor=made.precursor,
+        slots=made.slots,
         sealed_kpq=sealed_kpq,
         reply_digest=reply_digest,
         reply_length=reply_length,
     )
     sent = desk.account.approve(order_id, approval)
-    return Approved(order_id, threshold, tuple(holder.node.node_id for holder in holders), tuple(refused), sent)
+    return Approved(order_id, made.threshold, made.node_ids(), made.refused, sent)

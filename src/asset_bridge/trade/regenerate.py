@@ -22,15 +22,7 @@ from asset_bridge.trade.desk import Desk, require_role, short
 from asset_bridge.trade.documents.new_generation import NewGeneration
 from asset_bridge.trade.evidence import Examiner
 from asset_bridge.trade.ports import TeeNode
-from asset_bridge.trade.shares import (
-    Holder,
-    OwnedAsset,
-    RefusedNode,
-    choose_holders,
-    make_shares,
-    owned_asset,
-    seal_share,
-)
+from asset_bridge.trade.shares import Generation, OwnedAsset, RefusedNode, make_generation, make_shares, owned_asset
 
 PAID = (OrderState.PAID, OrderState.DELIVERED, OrderState.SETTLED)
 CHALLENGEABLE = (OrderState.PAID, OrderState.DELIVERED)
@@ -76,10 +68,9 @@ def regenerate(
             actor="consumer",
         )
     order = desk.final_order(order_id, OrderState.APPROVED)
-    approval, holders, refused = _made(desk, order, examiner, threshold, shares)
+    approval, made = _made(desk, order, examiner, threshold, shares)
     sent = desk.account.new_generation(order_id, approval, b"", ())
-    chosen = tuple(holder.node.node_id for holder in holders)
-    return Regenerated(order_id, approval.generation, approval.threshold, chosen, tuple(refused), sent)
+    return Regenerated(order_id, approval.generation, approval.threshold, made.node_ids(), made.refused, sent)
 
 
 def propose(
@@ -94,8 +85,8 @@ def propose(
     """
     order = desk.final_order(order_id, *PAID)
     require_role(desk, order, "provider")
-    approval, holders, refused = _made(desk, order, examiner, threshold, shares)
-    accepts = _accepts(desk, order_id, approval, [holder.tee for holder in holders])
+    approval, made = _made(desk, order, examiner, threshold, shares)
+    accepts = _accepts(desk, order_id, approval, [holder.tee for holder in made.holders])
     document = NewGeneration(
         chain_id=desk.reader.chain_id,
         exchange=desk.reader.exchange,
@@ -106,7 +97,7 @@ def propose(
         slots=approval.slots,
         accepts=accepts,
     )
-    return Proposed(document, tuple(refused))
+    return Proposed(document, made.refused)
 
 
 def regenerate_agreed(desk: Desk, document: NewGeneration) -> Regenerated:
@@ -180,7 +171,7 @@ def require_next(order: Order, document: NewGeneration) -> None:
 
 def _made(
     desk: Desk, order: Order, examiner: Examiner, threshold: int | None, shares: int | None
-) -> tuple[Approval, list[Holder], list[RefusedNode]]:
+) -> tuple[Approval, Generation]:
     """The next generation of an order's shares, each sealed to a node that this provider's policy accepts now."""
     if order.approval is None:
         raise DefectError("trade.no-approval", "an approved order came without its approval", actor="nobody")
@@ -189,18 +180,15 @@ def _made(
         raise InputError(
             "trade.generation", f"an order has at most {MAX_GENERATION} generations of shares", hint="revoke, or wait"
         )
-    threshold = threshold if threshold is not None else examiner.policy.threshold
-    shares = shares if shares is not None else examiner.policy.shares
-    owned = _owned(desk, order)
-    holders, refused = choose_holders(desk, examiner, order.order_id, threshold, shares)
-    made = make_shares(desk, owned, order.order_id, order.terms.pk_b, generation, threshold, shares)
-    slots = tuple(
-        seal_share(share, order.order_id, generation, slot, holder.order_key)
-        for slot, (share, holder) in enumerate(zip(made, holders, strict=True))
+    made = make_generation(desk, _owned(desk, order), order, examiner, generation, threshold, shares)
+    approval = replace(
+        order.approval,
+        generation=generation,
+        threshold=made.threshold,
+        precursor=made.precursor,
+        slots=made.slots,
     )
-    precursor = made[0].published().x_a.to_bytes()
-    approval = replace(order.approval, generation=generation, threshold=threshold, precursor=precursor, slots=slots)
-    return approval, holders, refused
+    return approval, made
 
 
 def _owned(desk: Desk, order: Order) -> OwnedAsset:

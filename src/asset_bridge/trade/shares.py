@@ -1,4 +1,4 @@
-"""An order's shares, made and sealed to TEE nodes: what `approve` and `reseal` have in common (protocol §4.2, §7).
+"""An order's shares, made and sealed to TEE nodes: what `approve`, `regenerate` and `reseal` have in common (protocol §4.2, §7).
 
 Promises: a share is sealed only to a node that this provider's policy accepted after a fresh challenge, and only to the key that this
 node signed for this order; the same arguments give the same shares, so nothing secret is stored.
@@ -13,7 +13,7 @@ from asset_bridge.attestation.appraise import Accepted, Appraisal, Rejected
 from asset_bridge.attestation.choose import choose_nodes
 from asset_bridge.attestation.refusal import Refusal
 from asset_bridge.chain.keys import address_bytes
-from asset_bridge.chain.records import ApprovedSlot, Asset, At, Node, NodeKind
+from asset_bridge.chain.records import ApprovedSlot, Asset, At, Node, NodeKind, Order
 from asset_bridge.errors import BridgeError, InputError
 from asset_bridge.keys.derivation import AssetKeys, asset_keys, share_randomness
 from asset_bridge.keys.hpke import seal_kfrag
@@ -58,6 +58,22 @@ class RefusedNode:
     detail: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """All shares of an order, made once: `slots[i]` is sealed to `holders[i]`, and any `threshold` of them open."""
+
+    number: int
+    threshold: int
+    precursor: bytes
+    slots: tuple[ApprovedSlot, ...]
+    holders: tuple[Holder, ...]
+    refused: tuple[RefusedNode, ...]
+
+    def node_ids(self) -> tuple[bytes, ...]:
+        """Who holds a share, by slot."""
+        return tuple(holder.node.node_id for holder in self.holders)
+
+
 def owned_asset(desk: Desk, asset: Asset) -> OwnedAsset:
     """Derive an asset's secrets and see that they are the listed ones.
 
@@ -76,6 +92,34 @@ def owned_asset(desk: Desk, asset: Asset) -> OwnedAsset:
             hint="use the home that published the asset, or restore it from its backup",
         )
     return OwnedAsset(asset, container_id, tweak, keys)
+
+
+def make_generation(
+    desk: Desk,
+    owned: OwnedAsset,
+    order: Order,
+    examiner: Examiner,
+    number: int,
+    threshold: int | None,
+    shares: int | None,
+) -> Generation:
+    """Choose nodes by the provider's policy, make the shares of a generation and seal each to its node; nothing is sent.
+
+    Args:
+        threshold, shares: the policy's where None.
+    Raises:
+        what `choose_holders` raises.
+    """
+    threshold = threshold if threshold is not None else examiner.policy.threshold
+    shares = shares if shares is not None else examiner.policy.shares
+    holders, refused = choose_holders(desk, examiner, order.order_id, threshold, shares)
+    made = make_shares(desk, owned, order.order_id, order.terms.pk_b, number, threshold, shares)
+    slots = tuple(
+        seal_share(share, order.order_id, number, slot, holder.order_key)
+        for slot, (share, holder) in enumerate(zip(made, holders, strict=True))
+    )
+    precursor = made[0].published().x_a.to_bytes()
+    return Generation(number, threshold, precursor, slots, tuple(holders), tuple(refused))
 
 
 def make_shares(

@@ -11,7 +11,7 @@ import pytest
 
 from asset_bridge.chain.records import ZERO32, AcceptSignature, OrderState
 from asset_bridge.errors import BridgeError, InputError, RefusedError, TamperedError, UnavailableError
-from asset_bridge.trade import regenerate as regenerate_module
+from asset_bridge.trade import shares as shares_module
 from asset_bridge.trade.accept import accept, record_delivery
 from asset_bridge.trade.challenge import answer, challenge
 from asset_bridge.trade.consent import consent
@@ -212,7 +212,7 @@ def test_shares_that_would_not_open_are_not_agreed_to(paid: Trade, monkeypatch: 
         "trade.accept", lambda: consent(trade.consumer, replace(good, accepts=(other, *good.accepts[1:])), trade.bodies)
     )
     refused("reencryption.low-degree", lambda: consent(trade.consumer, replace(good, threshold=3), trade.bodies))
-    monkeypatch.setattr(regenerate_module, "make_shares", random_secrets)
+    monkeypatch.setattr(shares_module, "make_shares", random_secrets)
     garbage = proposed(trade)
     error = refused("reencryption.garbage-shares", lambda: consent(trade.consumer, garbage, trade.bodies))
     assert isinstance(error, TamperedError)
