@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
 from asset_bridge.chain.exchanges import LISTS, ExchangeListing
 from asset_bridge.chain.records import Sent
 from asset_bridge.cli.app import App, WithDefault, common, examples
-from asset_bridge.cli.governing import governing, key_file_option
-from asset_bridge.cli.output import ask, moment
-from asset_bridge.cli.session import consumer, cost_lines, token_of, yes_option
-from asset_bridge.errors import RefusedError
+from asset_bridge.cli.governing import govern, key_file_option
+from asset_bridge.cli.output import moment
+from asset_bridge.cli.session import consumer, token_of, yes_option
 from asset_bridge.trade.exchanges import allow_exchange, close_exchange, remove_exchange
 from asset_bridge.trade.ports import ChainAccount
-
-Change = Callable[[ChainAccount, str], tuple[Sent, ...]]
 
 
 @click.group(
@@ -116,14 +114,17 @@ def remove(app: App, *, exchange: str, key_file: Path | None, yes: bool) -> None
     _change(app, exchange, key_file, remove_exchange, "" if yes else question)
 
 
-def _change(app: App, text: str, key_file: Path | None, change: Change, question: str = "") -> None:
+def _change(
+    app: App,
+    text: str,
+    key_file: Path | None,
+    change: Callable[[ChainAccount, str], tuple[Sent, ...]],
+    question: str = "",
+) -> None:
     address = token_of(text)
-    with governing(app, key_file) as account:
-        if question and not ask(question, yes=app.as_json):
-            raise RefusedError("cli.not-confirmed", "nothing was changed", hint="answer y, or give --yes")
-        sent = change(account, address)
+
+    def about(account: ChainAccount) -> tuple[dict[str, Any], list[str]]:
         found, now_at = account.reader.exchange_listing(address), account.reader.block().timestamp
-        lines = [f"exchange   {address}", f"state      {state_of(found, now_at)}"]
-        lines += cost_lines(*sent) or ["nothing to do: it is so already"]
-        data = {"exchange": found, "sent": sent}
-        app.result(data, lines, next_command=app.command("exchanges"))
+        return {"exchange": found}, [f"exchange   {address}", f"state      {state_of(found, now_at)}"]
+
+    govern(app, key_file, lambda account: change(account, address), "exchanges", question=question, about=about)

@@ -7,22 +7,27 @@ of what was sent lives as long as the command, because each of these verbs may b
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 
 from asset_bridge.chain.account import RpcAccount
 from asset_bridge.chain.adapter import RpcChain
 from asset_bridge.chain.keys import AccountKey
+from asset_bridge.chain.records import Sent
 from asset_bridge.cli.app import App
-from asset_bridge.cli.output import moment
-from asset_bridge.cli.session import chosen_network, consumer
-from asset_bridge.errors import InputError
+from asset_bridge.cli.output import ask, moment
+from asset_bridge.cli.session import chosen_network, consumer, cost_lines
+from asset_bridge.errors import InputError, RefusedError
 from asset_bridge.trade.network import deployment_of
 from asset_bridge.trade.ports import ChainAccount
 from asset_bridge.vault.home import Home
+
+Change = Callable[[ChainAccount], tuple[Sent, ...]]
+About = Callable[[ChainAccount], tuple[dict[str, Any], list[str]]]
 
 key_file_option = click.option(
     "--key-file",
@@ -66,3 +71,30 @@ def governing(app: App, key_file: Path | None) -> Iterator[ChainAccount]:
     ):
         chain.check()
         yield account
+
+
+def govern(
+    app: App,
+    key_file: Path | None,
+    change: Change,
+    following: str,
+    *,
+    question: str = "",
+    about: About = lambda _account: ({}, []),
+) -> None:
+    """Change one of the network's lists and show what was sent, or that it was so already.
+
+    Args:
+        following: the command that is suggested next.
+        question: asked first; empty for none.
+        about: what to show of the list afterwards, as data and as lines.
+    Raises:
+        RefusedError(cli.not-confirmed): the question was not answered with yes.
+    """
+    with governing(app, key_file) as account:
+        if question and not ask(question, yes=app.as_json):
+            raise RefusedError("cli.not-confirmed", "nothing was changed", hint="answer y, or give --yes")
+        sent = change(account)
+        data, lines = about(account)
+        lines = [*lines, *(cost_lines(*sent) or ["nothing to do: it is so already"])]
+        app.result({**data, "sent": sent}, lines, next_command=app.command(following))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -10,10 +9,9 @@ import click
 from asset_bridge.chain.exchanges import LISTS
 from asset_bridge.chain.records import ZERO_ADDRESS, Sent, Vendor
 from asset_bridge.cli.app import App, WithDefault, common, examples
-from asset_bridge.cli.governing import counting, governing, key_file_option
-from asset_bridge.cli.output import ask
-from asset_bridge.cli.session import consumer, cost_lines, token_of, yes_option
-from asset_bridge.errors import InputError, RefusedError
+from asset_bridge.cli.governing import counting, govern, key_file_option
+from asset_bridge.cli.session import consumer, token_of, yes_option
+from asset_bridge.errors import InputError
 from asset_bridge.trade.evidence import VENDOR_NAMES
 from asset_bridge.trade.governor import (
     accept_governor,
@@ -24,8 +22,6 @@ from asset_bridge.trade.governor import (
 )
 from asset_bridge.trade.ports import ChainAccount
 from asset_bridge.trade.register import vendor_of
-
-Change = Callable[[ChainAccount], tuple[Sent, ...]]
 
 
 @click.group(
@@ -97,7 +93,7 @@ def allow(app: App, *, vendor: str, measurement: str | None, key_file: Path | No
     new listing up when it next renews its evidence.
     """
     who, what = vendor_of(vendor), _measurement(measurement)
-    _change(app, key_file, lambda account: allow_evidence(account, who, what))
+    govern(app, key_file, lambda account: allow_evidence(account, who, what), "governor")
 
 
 @governor.command("forbid", epilog=examples("asset-bridge governor forbid tdx 0x5d2f… --home governor"))
@@ -113,7 +109,8 @@ def forbid(app: App, *, vendor: str, measurement: str | None, key_file: Path | N
     """
     who, what = vendor_of(vendor), _measurement(measurement)
     question = f"No TEE node with {'evidence' if what is None else 'this measurement'} of {vendor} counts from now on?"
-    _change(app, key_file, lambda account: forbid_evidence(account, who, what), "" if yes else question)
+    asked = "" if yes else question
+    govern(app, key_file, lambda account: forbid_evidence(account, who, what), "governor", question=asked)
 
 
 @governor.command(
@@ -135,7 +132,7 @@ def propose(app: App, *, successor: str | None, withdraw: bool, key_file: Path |
             require_successor(account, address)
         return propose_governor(account, address)
 
-    _change(app, key_file, change, following="governor" if withdraw else "governor accept")
+    govern(app, key_file, change, "governor" if withdraw else "governor accept")
 
 
 @governor.command("accept", epilog=examples("asset-bridge governor accept --home next-governor"))
@@ -144,7 +141,8 @@ def propose(app: App, *, successor: str | None, withdraw: bool, key_file: Path |
 @common
 def accept(app: App, *, key_file: Path | None, yes: bool) -> None:
     """Become governor where this account was proposed. The one before has no say from then on."""
-    _change(app, key_file, accept_governor, "" if yes else "Become governor of this network's lists?")
+    asked = "" if yes else "Become governor of this network's lists?"
+    govern(app, key_file, accept_governor, "governor", question=asked)
 
 
 def _measurement(text: str | None) -> bytes | None:
@@ -157,12 +155,3 @@ def _measurement(text: str | None) -> bytes | None:
     if len(value) != 32:
         raise InputError("cli.measurement", f"{text!r} is not 32 bytes of hex", hint="`evidence measure` computes it")
     return value
-
-
-def _change(app: App, key_file: Path | None, change: Change, question: str = "", following: str = "governor") -> None:
-    with governing(app, key_file) as account:
-        if question and not ask(question, yes=app.as_json):
-            raise RefusedError("cli.not-confirmed", "nothing was changed", hint="answer y, or give --yes")
-        sent = change(account)
-        lines = cost_lines(*sent) or ["nothing to do: it is so already"]
-        app.result({"sent": sent}, lines, next_command=app.command(following))

@@ -19,6 +19,7 @@ from asset_bridge.cli import (
     account_cmd,
     assets_cmd,
     catalog_cmd,
+    governing,
     inbox_cmd,
     pay_cmd,
     publish_cmd,
@@ -38,6 +39,17 @@ from tests.support.trade_steps import Trade
 
 TOKEN = checksum_address(keccak(b"a token of the market")[12:])
 Run = Callable[..., str]
+SIDES = (
+    account_cmd,
+    assets_cmd,
+    catalog_cmd,
+    governing,
+    inbox_cmd,
+    pay_cmd,
+    publish_cmd,
+    settle_cmd,
+    tokens_cmd,
+)
 
 
 @pytest.fixture
@@ -68,7 +80,7 @@ def run(trade: Trade, monkeypatch: pytest.MonkeyPatch) -> Run:
         return opened
 
     def of(command: click.Command, *words: object, side: str = "") -> str:
-        for module in (account_cmd, assets_cmd, catalog_cmd, inbox_cmd, pay_cmd, publish_cmd, settle_cmd, tokens_cmd):
+        for module in SIDES:
             for name, kind in (("provider", Provider), ("consumer", Consumer)):
                 if hasattr(module, name):
                     who = side or name
@@ -198,15 +210,18 @@ def test_the_governor_changes_the_list_and_nobody_else(trade: Trade, run: Run) -
     trade.consumer = replace(trade.consumer, account=chain.governor)
     run(tokens_cmd.tokens, "allow", other.lower())
     assert chain.tokens_active() == [TOKEN, other]
-    for verb, token in (("allow", other), ("allow", "0x" + "00" * 20), ("forbid", "0x" + "11" * 20)):
+    again = json.loads(run(tokens_cmd.tokens, "allow", other, "--json"))
+    assert (again["token"], again["sent"]) == (other, [])
+    for verb, token in (("allow", "0x" + "00" * 20), ("forbid", "0x" + "11" * 20)):
         with pytest.raises(InputError) as wrong:
             run(tokens_cmd.tokens, verb, token)
         assert wrong.value.code == "trade.token-listed"
     with pytest.raises(InputError) as missing:
         run(tokens_cmd.tokens, "allow", "0x" + "22" * 20)
     assert missing.value.code == "chain.token"
-    run(tokens_cmd.tokens, "forbid", TOKEN)
+    assert len(json.loads(run(tokens_cmd.tokens, "forbid", TOKEN, "--json"))["sent"]) == 1
     assert chain.tokens_active() == [other]
+    assert "nothing to do: it is so already" in run(tokens_cmd.tokens, "forbid", TOKEN)
     shown = run(tokens_cmd.tokens)
     assert f"token      {TOKEN}  removed" in shown
     assert f"token      {other}  yes" in shown
