@@ -1,7 +1,7 @@
 """Backup and restore: two files, `keys` and `tweaks`, both needed.
 
-Source: spec/home.md §7, design §4. `keys` is an envelope under the passphrase: seeds, accounts, policy, open orders, verified
-fragments; keep it for ever. `tweaks` holds tweaks sealed to period keys, which are in the second place; keep it no longer than the
+Source: spec/home.md §7, design §4. `keys` is an envelope under the passphrase: seeds, accounts, policy, networks, open orders,
+verified fragments; keep it for ever. `tweaks` holds tweaks sealed to period keys, which are in the second place; keep it no longer than the
 retention. Promises: restore of both gives a home with the same secrets and records. Does not promise: bodies, which anyone can fetch
 again from storage nodes.
 """
@@ -69,13 +69,16 @@ def backup(
         for name, store in (("orders", vault.orders), ("halves", vault.halves), ("journal", vault.journal))
     }
     policy = read_private(home.policy_path) if home.policy_path.exists() else None
-    keys = {
+    keys: dict[str, Any] = {
         "version": VERSION,
         "contents": vault.contents.encode(),
         "network": home.network.to_toml(),
         "policy": policy,
         **stores,
     }
+    others = [one.to_toml() for one in home.networks() if one.contracts != home.network.contracts]
+    if others:
+        keys["networks"] = others
     tweaks = vault.tweaks.export()
     bundle = {
         "version": VERSION,
@@ -114,9 +117,13 @@ def restore(
     contents = Contents.decode(keys["contents"])
     if tweaks["home_id"] != contents.home_id:
         raise RefusedError("vault.backup-mismatch", "the two backup files belong to different homes")
-    network = network or Network.from_toml(keys["network"])
+    before = [Network.from_toml(text) for text in (*keys.get("networks", ()), keys["network"])]
+    network = network or before[-1]
     home = Home.lay_out(root, contents, network=network, second_place=second_place)
     with home.exclusive():
+        for one in before:
+            if one.contracts != network.contracts:
+                home.keep_network(one)
         if keys["policy"] is not None:
             write_private(home.policy_path, keys["policy"])
         home.write_keystore(contents, passphrase, randbytes, cost)
@@ -133,10 +140,11 @@ def _read_keys(path: Path, passphrase: Passphrase) -> dict[str, Any]:
     value = unpack(open_envelope(read_private(path), passphrase(), purpose=PURPOSE), "the keys backup")
     good = (
         isinstance(value, dict)
-        and set(value) == _KEYS_FIELDS
+        and set(value) - {"networks"} == _KEYS_FIELDS
         and value["version"] == VERSION
         and isinstance(value["contents"], bytes)
         and isinstance(value["network"], str)
+        and _is_texts(value.get("networks", [""]))
         and (value["policy"] is None or isinstance(value["policy"], bytes))
         and all(_is_records(value[name]) for name in ("orders", "halves", "journal"))
     )
@@ -165,6 +173,10 @@ def read_tweaks(path: Path) -> dict[str, Any]:
         raise TamperedError("vault.malformed", "the tweaks backup is not what this program writes")
     fields: dict[str, Any] = value
     return fields
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(text, str) for text in value)
 
 
 def _is_records(value: object) -> bool:

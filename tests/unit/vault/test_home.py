@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from asset_bridge.errors import BridgeError, InputError, RefusedError, TamperedError, UnavailableError
+from asset_bridge.vault import backup as backup_module
 from asset_bridge.vault import durable, envelope
 from asset_bridge.vault.backup import backup, restore
 from asset_bridge.vault.envelope import Cost, open_envelope, seal_envelope
@@ -21,7 +22,7 @@ from asset_bridge.vault.home import Home, Vault
 from asset_bridge.vault.network import Contract, Network, Peer
 from asset_bridge.vault.passphrase import passphrase_from_descriptor, passphrase_from_file
 from asset_bridge.vault.sealed_store import open_record, seal_record
-from asset_bridge.vault.secret import Secret, unpack
+from asset_bridge.vault.secret import Secret, pack, unpack
 from asset_bridge.vault.tweaks import RETENTION_SECONDS
 
 QUICK = Cost(10, 1, 1)
@@ -298,6 +299,57 @@ def test_backup_and_restore(home: Home, tmp_path: Path) -> None:
             home, vault, keys, tweaks, passphrase=lambda: PASSPHRASE, randbytes=os.urandom, now_at=1, cost=QUICK
         ),
     )
+
+
+def test_a_backup_brings_back_the_networks_of_other_exchanges(home: Home, tmp_path: Path) -> None:
+    """Orders belong to their Exchange for ever, so the way to each comes back too, also where the home goes on with another one."""
+
+    def at(number: int) -> Network:  # of digits only, which are the same in every case
+        contract = Contract(f"0x{number:040x}", bytes(32))
+        return replace(NETWORK, contracts={**NETWORK.contracts, "Exchange": contract})
+
+    older, newer = at(0x21), at(0x22)
+    home.keep_network(older)
+    files = tmp_path / "b.keys", tmp_path / "b.tweaks"
+    backup(home, unlock(home), *files, passphrase=lambda: PASSPHRASE, randbytes=os.urandom, now_at=NOW_AT, cost=QUICK)
+    for name, given, expected in (("same", None, [older, NETWORK]), ("next", newer, [older, NETWORK, newer])):
+        again = restore(
+            tmp_path / name,
+            *files,
+            second_place=tmp_path / f"second {name}",
+            passphrase=lambda: PASSPHRASE,
+            randbytes=os.urandom,
+            network=given,
+            cost=QUICK,
+        )
+        assert again.network == expected[-1]
+        assert sorted(again.networks(), key=str) == sorted(expected, key=str)
+
+
+@pytest.mark.parametrize("networks", [[], [1], "text", None, ["not TOML ="]])
+def test_a_backup_with_malformed_networks_is_refused_and_makes_nothing(
+    home: Home, tmp_path: Path, networks: object
+) -> None:
+    files = tmp_path / "b.keys", tmp_path / "b.tweaks"
+    backup(home, unlock(home), *files, passphrase=lambda: PASSPHRASE, randbytes=os.urandom, now_at=NOW_AT, cost=QUICK)
+    keys = unpack(open_envelope(files[0].read_bytes(), PASSPHRASE, purpose=backup_module.PURPOSE), "it")
+    sealed = pack({**keys, "networks": networks})
+    changed = tmp_path / "changed.keys"
+    durable.write_private(
+        changed, seal_envelope(sealed, PASSPHRASE, purpose=backup_module.PURPOSE, randbytes=os.urandom, cost=QUICK)
+    )
+    with pytest.raises((TamperedError, InputError)) as caught:
+        restore(
+            tmp_path / "again",
+            changed,
+            files[1],
+            second_place=tmp_path / "s",
+            passphrase=lambda: PASSPHRASE,
+            randbytes=os.urandom,
+            cost=QUICK,
+        )
+    assert caught.value.code == ("vault.network" if networks == ["not TOML ="] else "vault.malformed")
+    assert not (tmp_path / "again").exists()
 
 
 def test_backup_files_of_two_homes_and_damaged_ones_are_refused(home: Home, tmp_path: Path) -> None:
