@@ -10,7 +10,7 @@ from asset_bridge.chain.keys import address_bytes, checksum_address
 from asset_bridge.chain.records import ZERO_ADDRESS, ProviderAccount
 from asset_bridge.cli.app import App, Command, WithDefault, common, examples
 from asset_bridge.cli.output import amount, moment, remaining
-from asset_bridge.cli.session import consumer, cost_lines, provider
+from asset_bridge.cli.session import consumer, cost_lines, provider, tell_elsewhere
 from asset_bridge.cli.signing import signable
 from asset_bridge.client.results import Changed
 from asset_bridge.errors import InputError
@@ -23,6 +23,7 @@ ENOUGH_COINS_WEI = 10**16
 def balance(app: App) -> None:
     """What the account holds, and what waits for it in the Exchange."""
     with consumer(app, acting=False) as session:
+        tell_elsewhere(app, session, "balance")
         coins_wei, waiting_wei = session.coins_wei(), session.balance_wei()
         lines = [
             f"account    {session.address}",

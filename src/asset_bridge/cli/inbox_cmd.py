@@ -12,7 +12,7 @@ import click
 
 from asset_bridge.cli.app import App, common, examples
 from asset_bridge.cli.output import amount, moment, remaining, short
-from asset_bridge.cli.session import label, needs_policy, provider
+from asset_bridge.cli.session import label, needs_policy, provider, tell_elsewhere
 from asset_bridge.client import InboxItem
 from asset_bridge.vault.files import written_only_if_whole
 
@@ -26,6 +26,7 @@ LABEL_WIDTH = 48
 def inbox(app: App, *, save: Path | None, wait: bool) -> None:
     """Show the requests that wait for your answer. Each was opened and its signature checked on this machine."""
     with provider(app, acting=False) as session:
+        tell_elsewhere(app, session, "inbox")
         items = session.inbox()
         if wait and not items:
             app.note(f"waiting for a request to {session.address} (Ctrl-C stops waiting; nothing is lost)")

@@ -54,6 +54,14 @@ def consumer(app: App, *, acting: bool = True, account: str = "default") -> Iter
         yield opened
 
 
+def tell_elsewhere(app: App, session: Consumer | Provider, rest: str) -> None:
+    """Name the command that looks at each other Exchange this home has worked with, since a command looks at one."""
+    for exchange, file in session.home.network_files().items():
+        if exchange != session.chain.exchange:
+            there = App(app.home, app.as_json, None, None, str(file))
+            app.note(f"what you have at Exchange {exchange} is shown by: {there.command(rest)}")
+
+
 def chosen_network(app: App) -> Network | None:
     """The network.toml that --network or ASSET_BRIDGE_NETWORK names; None: the home's own."""
     return None if app.network is None else read_network(app.network)

@@ -9,7 +9,7 @@ import click
 from asset_bridge.chain.records import OrderState
 from asset_bridge.cli.app import App, common, examples
 from asset_bridge.cli.output import moment, remaining, short, table
-from asset_bridge.cli.session import DONE, consumer, following, label, pick_order
+from asset_bridge.cli.session import DONE, consumer, following, label, pick_order, tell_elsewhere
 from asset_bridge.client import Consumer, Status
 from asset_bridge.errors import BridgeError
 
@@ -64,6 +64,7 @@ def _reply(session: Consumer, order_id: bytes) -> str:
 
 def _all(app: App, session: Consumer) -> None:
     found = session.orders()
+    tell_elsewhere(app, session, "status")
     if not found:
         entries = [entry for entry in session.catalog() if not entry.asset.retired]
         own = any(entry.asset.provider == session.address for entry in entries)

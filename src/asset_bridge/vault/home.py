@@ -215,8 +215,17 @@ class Home:
 
     def networks(self) -> list[Network]:
         """The networks that this home works with and has worked with, one for each Exchange."""
-        kept = [Network.load(path) for path in sorted((self.root / "networks").glob("*.toml"))]
-        return list({one.contracts["Exchange"].address: one for one in (*kept, self.network)}.values())
+        return [Network.load(path) for path in self.network_files().values()]
+
+    def network_files(self) -> dict[str, Path]:
+        """Where the files of `networks` lie, by the address of the Exchange; the home's own comes last."""
+        files = [*sorted((self.root / "networks").glob("*.toml")), self.root / "network.toml"]
+        found: dict[str, Path] = {}
+        for path in files:
+            exchange = Network.load(path).contracts["Exchange"].address
+            found.pop(exchange, None)
+            found[exchange] = path
+        return found
 
     @property
     def policy_path(self) -> Path:

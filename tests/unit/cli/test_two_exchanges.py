@@ -10,12 +10,15 @@ from typing import Any
 import click
 import httpx
 import pytest
+from click.testing import CliRunner
 
 from asset_bridge.chain.config import DeployConfig
 from asset_bridge.chain.deploy import deploy
 from asset_bridge.cli import doctor_cmd
+from asset_bridge.cli.account_cmd import balance
 from asset_bridge.cli.cancel_cmd import cancel
 from asset_bridge.cli.exchanges_cmd import exchanges
+from asset_bridge.cli.inbox_cmd import inbox
 from asset_bridge.cli.network_cmd import network
 from asset_bridge.cli.status_cmd import status
 from asset_bridge.client import Consumer
@@ -38,6 +41,14 @@ PASSPHRASE = "a passphrase for tests"
 def net(anvil_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upgrade]:
     with upgrade_world(anvil_path, tmp_path_factory.mktemp("two")) as made:
         yield made
+
+
+def told_of(words: click.Command, *given: object) -> str:
+    """What a command says of other Exchanges, in one line."""
+    done = CliRunner().invoke(words, [str(one) for one in given], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("what you have at Exchange 0x")]
+    return line
 
 
 def made_home(net: Upgrade, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
@@ -92,6 +103,11 @@ def test_a_home_goes_over_and_keeps_its_older_orders_at_hand(
     with Consumer.open(home, lambda: PASSPHRASE) as session:
         new_order, _ = session.desk.account.request(scene.terms(asset_id))
     assert [one["order_id"] for one in run(status)] == ["0x" + new_order.hex()]
+
+    for words in (status, inbox, balance):  # each looks at one Exchange and names the way to the other
+        for given, other in (((), kept), (("--network", kept), home / "network.toml")):
+            told = told_of(words, *given, "--home", home, "--passphrase-file", secret)
+            assert told.endswith(f"asset-bridge {words.name} --home {home} --network {other}")
 
     # The older order: seen with the flag or the variable, ended by the same account; both Exchanges have an index.
     assert [one["order_id"] for one in run(status, "--network", kept)] == ["0x" + old_order.hex()]
