@@ -39,7 +39,7 @@ class Cost:
 # 64 MiB (128·r·N), so that a command that also streams stays under 200 MB; p makes up for the smaller N: the work N·r·p = 2^21
 # is that of N = 2^18, r = 8, which would take 256 MiB (docs/decisions/0010-keystore-cost.md).
 DEFAULT_COST = Cost(16, 8, 4)
-MIN_COST = Cost(16, 8, 1)  # a reader refuses less; tests lower it
+MIN_COST = Cost(16, 8, 1)  # a reader refuses less, and homes on a development chain have it; tests lower it
 MAX_COST = Cost(20, 8, 8)
 
 
@@ -66,6 +66,11 @@ def seal_envelope(
     salt, nonce = randbytes(SALT_BYTES), randbytes(NONCE_BYTES)
     sealed = AESGCM(_derive(passphrase, salt, cost)).encrypt(nonce, content, purpose + b"\0" + head + salt)
     return head + salt + nonce + sealed
+
+
+def cost_of(envelope: bytes) -> Cost:
+    """What an envelope that was opened cost, for the one that takes its place."""
+    return Cost(*envelope[10:13])
 
 
 def open_envelope(envelope: bytes, passphrase: str, *, purpose: bytes) -> bytes:

@@ -19,7 +19,7 @@ import tomli_w
 from asset_bridge.errors import InputError, TamperedError, UnavailableError
 from asset_bridge.vault.contents import DEFAULT_ACCOUNT, PURPOSE, Contents, address_of, new_account, new_contents
 from asset_bridge.vault.durable import make_private_folder, read_private, require_private, sync_folder, write_private
-from asset_bridge.vault.envelope import DEFAULT_COST, Cost, open_envelope, seal_envelope
+from asset_bridge.vault.envelope import DEFAULT_COST, Cost, cost_of, open_envelope, seal_envelope
 from asset_bridge.vault.network import Network
 from asset_bridge.vault.passphrase import Passphrase
 from asset_bridge.vault.sealed_store import SealedStore
@@ -111,13 +111,14 @@ class Vault:
         except KeyError:
             raise InputError("vault.no-account", f"this home has no account named {name}") from None
 
-    def add_account(self, name: str, passphrase: Passphrase, *, cost: Cost = DEFAULT_COST) -> Secret:
+    def add_account(self, name: str, passphrase: Passphrase) -> Secret:
         """A fresh account (design §9.7), durable on return."""
         if name in self._contents.accounts:
             raise InputError("vault.exists", f"this home has an account named {name} already")
         account = new_account(self._randbytes)
         self._home.check_passphrase(passphrase)
         contents = replace(self._contents, accounts={**self._contents.accounts, name: account})
+        cost = cost_of(read_private(self._home.root / "keystore"))
         self._home.write_keystore(contents, passphrase, self._randbytes, cost)
         self._contents = contents
         return account

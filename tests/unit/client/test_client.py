@@ -14,14 +14,15 @@ import pytest
 from asset_bridge.attestation.policy import NOBODY
 from asset_bridge.chain.records import FetchSignature
 from asset_bridge.client import consumer
-from asset_bridge.client.homes import load_network
+from asset_bridge.client.homes import load_network, make_home
 from asset_bridge.client.peers import LightNodes, reachable
 from asset_bridge.client.verifiers import load_policy, verifiers_for
 from asset_bridge.errors import BridgeError, InputError, RefusedError, UnavailableError
 from asset_bridge.sealing.open import Opener
+from asset_bridge.vault.envelope import Cost, cost_of
 from asset_bridge.vault.files import walk
 from asset_bridge.vault.files_sealed import SealedFile, seal_to_disk
-from asset_bridge.vault.network import Peer
+from asset_bridge.vault.network import Contract, Network, Peer
 from tests.unit.vault.test_home import make, refused
 
 __all__ = ["refused"]
@@ -140,3 +141,23 @@ def test_a_member_is_given_as_a_file_to_read_and_seek_in(monkeypatch: pytest.Mon
     with consumer.Consumer.member_file(ours, b"order", "a.dcm") as file:
         file.seek(1_048_000)
         assert file.read(5_000) + file.read() == data[1_048_000:]
+
+
+@pytest.mark.parametrize(("chain_id", "cost"), [(31337, Cost(16, 8, 1)), (1337, Cost(16, 8, 1)), (1, Cost(16, 8, 4))])
+def test_a_keystore_costs_less_on_a_development_chain_alone_and_keeps_its_cost(
+    tmp_path: Path, chain_id: int, cost: Cost
+) -> None:
+    network = Network(
+        "test", chain_id, ("http://127.0.0.1:1",), {"Exchange": Contract("0x" + "11" * 20, bytes(32))}, 0, (), ()
+    )
+    home = make_home(
+        tmp_path / "home",
+        network=network,
+        second_place=tmp_path / "second",
+        passphrase=lambda: "several words",
+        randbytes=os.urandom,
+        now_at=1,
+    )
+    assert cost_of((home.root / "keystore").read_bytes()) == cost
+    home.unlock(lambda: "several words", os.urandom).add_account("ack", lambda: "several words")
+    assert cost_of((home.root / "keystore").read_bytes()) == cost

@@ -192,7 +192,7 @@ def test_init_refuses_a_folder_in_use_and_a_second_place_inside(home: Home, tmp_
 
 def test_accounts(home: Home) -> None:
     vault = unlock(home)
-    added = vault.add_account("fresh", lambda: PASSPHRASE, cost=QUICK)
+    added = vault.add_account("fresh", lambda: PASSPHRASE)
     assert unlock(home).account("fresh") == added
     assert unlock(home).account_names == ["default", "fresh"]
     refused(InputError, "vault.exists", lambda: vault.add_account("fresh", lambda: PASSPHRASE))

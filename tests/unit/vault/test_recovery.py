@@ -54,7 +54,7 @@ def recovered(root: Path, shares: list[Path], tweaks: Path, second: Path) -> Hom
 
 def test_two_of_three_holders_bring_a_home_back_without_its_passphrase(home: Home, tmp_path: Path) -> None:
     vault = unlock(home)
-    vault.add_account("second", lambda: PASSPHRASE, cost=QUICK)
+    vault.add_account("second", lambda: PASSPHRASE)
     tweak = vault.tweaks.create(CONTAINER)
     paths = write_shares(tmp_path / "holders", make_shares(vault, 2, 3, os.urandom))
     assert [path.stat().st_mode & 0o777 for path in paths] == [0o600] * 3
