@@ -12,7 +12,7 @@ import atheris
 
 CORPUS = Path(__file__).resolve().parent / "corpus"
 MOST_SECONDS = 1.0  # of processor time, so that a busy machine is no finding
-FLAGS = ("-max_len=20000", "-timeout=60", "-malloc_limit_mb=64", "-print_final_stats=1")
+FLAGS = ("-max_len=20000", "-keep_seed=1", "-timeout=60", "-malloc_limit_mb=64", "-print_final_stats=1")
 Feed = Callable[[str, bytes], None]
 
 
