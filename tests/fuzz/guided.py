@@ -12,8 +12,8 @@ import atheris
 
 CORPUS = Path(__file__).resolve().parent / "corpus"
 MOST_SECONDS = 1.0  # of processor time, so that a busy machine is no finding
-LONGEST_BYTES = {"sealed-plaintext": 2048}
-"""Of an input, where it is not 20,000: these are 32 segments of the test's length, and each costs as much as a whole small parser."""
+LONGEST_BYTES = {"sealed-plaintext": 2048, "sealed-crypt4gh-header": 2048}
+"""Of an input, where it is not 20,000: 32 segments, some 18 packets, each of which costs as much as a whole small parser."""
 FLAGS = ("-keep_seed=1", "-timeout=60", "-malloc_limit_mb=64", "-print_final_stats=1")
 Feed = Callable[[str, bytes], None]
 
