@@ -56,10 +56,10 @@ def consumer(app: App, *, acting: bool = True, account: str = "default") -> Iter
 
 def tell_elsewhere(app: App, session: Consumer | Provider, rest: str) -> None:
     """Name the command that looks at each other Exchange this home has worked with, since a command looks at one."""
-    for exchange, file in session.home.network_files().items():
-        if exchange != session.chain.exchange:
-            there = App(app.home, app.as_json, None, None, str(file))
-            app.note(f"what you have at Exchange {exchange} is shown by: {there.command(rest)}")
+    for file, network in session.home.networks_beside(session.chain.exchange).items():
+        there = App(app.home, app.as_json, None, None, str(file))
+        exchange = network.contracts["Exchange"].address
+        app.note(f"what you have at Exchange {exchange} is shown by: {there.command(rest)}")
 
 
 def chosen_network(app: App) -> Network | None:

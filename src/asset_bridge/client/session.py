@@ -129,8 +129,7 @@ class Session(Signing):
             desk, peers = connect(used)
 
             def beside() -> list[Desk]:
-                here = desk.reader.exchange
-                return [connect(one)[0] for one in opened.networks() if deployment_of(one).exchange != here]
+                return [connect(one)[0] for one in opened.networks_beside(desk.reader.exchange).values()]
 
             made = cls(opened, desk, peers, lock)
             made._network, made._beside = used, beside

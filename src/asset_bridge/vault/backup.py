@@ -76,7 +76,8 @@ def backup(
         "policy": policy,
         **stores,
     }
-    others = [one.to_toml() for one in home.networks() if one.contracts != home.network.contracts]
+    own = home.network.contracts["Exchange"].address
+    others = [one.to_toml() for one in home.networks_beside(own).values()]
     if others:
         keys["networks"] = others
     tweaks = vault.tweaks.export()

@@ -214,19 +214,17 @@ class Home:
         network.save(path)
         return path
 
-    def networks(self) -> list[Network]:
-        """The networks that this home works with and has worked with, one for each Exchange."""
-        return [Network.load(path) for path in self.network_files().values()]
-
-    def network_files(self) -> dict[str, Path]:
-        """Where the files of `networks` lie, by the address of the Exchange; the home's own comes last."""
-        files = [*sorted((self.root / "networks").glob("*.toml")), self.root / "network.toml"]
-        found: dict[str, Path] = {}
-        for path in files:
-            exchange = Network.load(path).contracts["Exchange"].address
-            found.pop(exchange, None)
-            found[exchange] = path
-        return found
+    def networks_beside(self, exchange: str) -> dict[Path, Network]:
+        """The networks of other Exchanges that this home works with or has worked with, one for each, by their files."""
+        found: dict[str, tuple[Path, Network]] = {}
+        for path in (
+            *sorted((self.root / "networks").glob("*.toml")),
+            self.root / "network.toml",
+        ):  # the home's own wins
+            network = Network.load(path)
+            found[network.contracts["Exchange"].address] = path, network
+        found.pop(exchange, None)
+        return dict(found.values())
 
     @property
     def policy_path(self) -> Path:
