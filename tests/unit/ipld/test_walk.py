@@ -12,7 +12,7 @@ from asset_bridge.errors import BridgeError, InputError
 from asset_bridge.ipld import walk as walk_module
 from asset_bridge.ipld.content_id import ContentId
 from asset_bridge.ipld.murmur import murmur3_x64_64
-from asset_bridge.ipld.walk import ALL, BLOCK, ENTITY, MOST_SEGMENTS, ByteRange, links_of, resolve, walk
+from asset_bridge.ipld.walk import ALL, BLOCK, ENTITY, MOST_BLOCKS, MOST_SEGMENTS, ByteRange, links_of, resolve, walk
 from tests.conformance.gateway.dags import CBOR, JSON, PB, RAW, Dag, cbor_link, chunk, pb, text, unixfs
 
 DAG = Dag()
@@ -126,6 +126,29 @@ def test_with_every_repetition_it_ends_too(monkeypatch: pytest.MonkeyPatch) -> N
     assert len(walked(doubled(8), ALL)) == 2**9 - 1
     for scope in (ALL, ENTITY):
         assert code(lambda scope=scope: walked(doubled(40), scope)) == "ipfs.repeats"
+
+
+def test_the_walk_ends_behind_the_last_block_that_it_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert MOST_BLOCKS == 2 * 2**24, "spec/sealed-file.md S17: a body has at most 2^24 segments"
+    below = 2**5 - 2  # the root is not counted
+    monkeypatch.setattr(walk_module, "MOST_BLOCKS", below)
+    assert len(walked(doubled(4), ALL)) == below + 1
+    monkeypatch.setattr(walk_module, "MOST_BLOCKS", below - 1)
+    assert code(lambda: walked(doubled(4), ALL)) == "ipfs.repeats"
+
+
+def test_once_a_block_that_was_sent_is_not_asked_for_unless_other_bytes_below_it_are_wanted() -> None:
+    asked: list[bytes] = []
+    list(walk(blocks(asked), of(FOLDER), ALL, sent={of(SMALL).digest, of(LEAVES[1]).digest}))
+    assert asked == [name for name in walked(FOLDER, ALL) if name not in (SMALL, LEAVES[1])]
+
+    pair = DAG.add(PB, pb([(LEAVES[0], "", 256), (SMALL, "", 5)], unixfs(2, size=261, spans=(256, 5))))
+    twice = DAG.add(PB, pb([(pair, "", 261), (pair, "", 261)], unixfs(2, size=522, spans=(261, 261))))
+    sent, names = set[bytes](), []
+    for cid, _ in walk(blocks(), of(twice), ENTITY, ByteRange.parse("256:300"), sent=sent):
+        names.append(cid.to_bytes())
+        sent.add(cid.digest)
+    assert names == [twice, pair, SMALL, pair, LEAVES[0]]
 
 
 def test_murmur_is_that_of_the_reference() -> None:

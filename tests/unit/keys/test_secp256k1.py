@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -98,6 +99,19 @@ def test_wide_values_are_reduced_at_the_edges(value: int) -> None:
             SecretScalar.from_wide(value.to_bytes(48, "big"))
     else:
         assert number(SecretScalar.from_wide(value.to_bytes(48, "big"))) == value % ORDER
+
+
+@pytest.mark.parametrize("wide", [b"", bytes(15) + b"\1", b"\1" * 47, b"\1" * 49, bytearray(b"\1" * 47), "1" * 48])
+def test_a_wide_value_of_another_length_is_refused_before_the_library_reads_it(wide: Any) -> None:
+    with pytest.raises(InputError) as caught:
+        SecretScalar.from_wide(wide)
+    assert caught.value.code == "keys.size"
+
+
+def test_a_wide_value_may_be_any_kind_of_bytes() -> None:
+    wide = bytes(range(48))
+    for kind in (bytearray, memoryview):
+        assert SecretScalar.from_wide(kind(wide)) == SecretScalar.from_wide(wide)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("value", [0, 1, ORDER - 3, ORDER - 2, ORDER - 1, ORDER, ORDER + 1, 2**256 - 1])
