@@ -142,13 +142,17 @@ def test_once_a_block_that_was_sent_is_not_asked_for_unless_other_bytes_below_it
     list(walk(blocks(asked), of(FOLDER), ALL, sent={of(SMALL).digest, of(LEAVES[1]).digest}))
     assert asked == [name for name in walked(FOLDER, ALL) if name not in (SMALL, LEAVES[1])]
 
-    pair = DAG.add(PB, pb([(LEAVES[0], "", 256), (SMALL, "", 5)], unixfs(2, size=261, spans=(256, 5))))
-    twice = DAG.add(PB, pb([(pair, "", 261), (pair, "", 261)], unixfs(2, size=522, spans=(261, 261))))
-    sent, names = set[bytes](), []
-    for cid, _ in walk(blocks(), of(twice), ENTITY, ByteRange.parse("256:300"), sent=sent):
-        names.append(cid.to_bytes())
-        sent.add(cid.digest)
-    assert names == [twice, pair, SMALL, pair, LEAVES[0]]
+    byte = DAG.add(RAW, b"1")
+    for first, size, wanted in ((LEAVES[0], 256, "256:300"), (byte, 1, "1:6")):
+        spans = (size, 5)
+        pair = DAG.add(PB, pb([(first, "", size), (SMALL, "", 5)], unixfs(2, size=sum(spans), spans=spans)))
+        spans = (size + 5, size + 5)
+        twice = DAG.add(PB, pb([(pair, "", size + 5), (pair, "", size + 5)], unixfs(2, size=sum(spans), spans=spans)))
+        sent, names = set[bytes](), []
+        for cid, _ in walk(blocks(), of(twice), ENTITY, ByteRange.parse(wanted), sent=sent):
+            names.append(cid.to_bytes())
+            sent.add(cid.digest)
+        assert names == [twice, pair, SMALL, pair, first]
 
 
 def test_murmur_is_that_of_the_reference() -> None:
