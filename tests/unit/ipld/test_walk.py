@@ -155,6 +155,13 @@ def test_once_a_block_that_was_sent_is_not_asked_for_unless_other_bytes_below_it
         assert names == [twice, pair, SMALL, pair, first]
 
 
+def test_once_a_shard_that_two_places_share_is_walked_for_the_first() -> None:
+    inner = DAG.add(PB, pb([(SMALL, "00x", 5)], unixfs(5, data=b"\x01", fanout=256)))
+    outer = DAG.add(PB, pb([(inner, "00", 1), (inner, "01", 1)], unixfs(5, data=b"\x03", fanout=256)))
+    assert walked(outer, ENTITY) == [outer, inner, inner]
+    assert [cid.to_bytes() for cid, _ in walk(blocks(), of(outer), ENTITY, sent=set())] == [outer, inner]
+
+
 def test_murmur_is_that_of_the_reference() -> None:
     """The first half of MurmurHash3_x64_128 with seed 0 as its C source prints it."""
     known = {"": "0000000000000000", "hello": "cbd8a7b341bd9b02", "hello, world": "342fac623a5ebc8e"}
