@@ -216,11 +216,9 @@ class Home:
 
     def networks_beside(self, exchange: str) -> dict[Path, Network]:
         """The networks of other Exchanges that this home works with or has worked with, one for each, by their files."""
+        files = [*sorted((self.root / "networks").glob("*.toml")), self.root / "network.toml"]  # the home's own wins
         found: dict[str, tuple[Path, Network]] = {}
-        for path in (
-            *sorted((self.root / "networks").glob("*.toml")),
-            self.root / "network.toml",
-        ):  # the home's own wins
+        for path in files:
             network = Network.load(path)
             found[network.contracts["Exchange"].address] = path, network
         found.pop(exchange, None)
